@@ -1,0 +1,36 @@
+# `make run` and `make test` need Python 3.11 to 3.13, pip and make; everything else they install into .venv.
+PYTHON ?= python3
+FACES ?= 3600
+SEED ?= 0
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: run test check images clean
+.DELETE_ON_ERROR:
+
+run: .venv/.run data/sample  ## the whole pipeline on drawn sample data
+	$(BIN)/crossface run --params sample
+
+test: .venv/.test  ## lint, types and tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+data/sample: | .venv/.run
+	$(BIN)/crossface sample-data $@ --faces $(FACES) --seed $(SEED)
+
+.venv/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V); name another: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into .venv (PyTorch is large: this takes some minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines]'
+	@touch $@
+
+.venv/.test: .venv/.run
+	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines,dev]'
+	@touch $@
+
+clean:  ## forget runs, their cache and the sample data
+	rm -rf runs data/sample

@@ -1,0 +1,129 @@
+"""Crops: face images in Parquet shards that Hugging Face ``datasets`` opens as they are.
+
+``datasets.load_dataset("parquet", data_files="crops/part-*.parquet")`` shows images and class names,
+because the schema carries the feature types in its metadata.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pad
+import pyarrow.parquet as pq
+
+from crossface.data.emotions import EMOTIONS
+from crossface.data.records import ATTRIBUTES
+from crossface.errors import DataError
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+CAPTURE = pa.struct(
+    [
+        (name, pa.float32())
+        for name in ("brightness", "contrast", "sharpness", "colourfulness", "face_px", "jpeg_quantisation")
+    ]
+)
+"""How the photo was taken, never what it shows: mean and standard deviation of luma (0..1), variance of
+the Laplacian of luma, Hasler & Suesstrunk's colourfulness (of 8-bit RGB), all of the resized crop, so that
+they compare between photos; longer side of the face in the photo's pixels, mean of the photo's JPEG luma
+quantisation table (null for other formats)."""
+
+_FEATURES = {
+    "face_id": {"dtype": "string", "_type": "Value"},
+    "dataset": {"dtype": "string", "_type": "Value"},
+    "split": {"dtype": "string", "_type": "Value"},
+    "emotion": {"names": list(EMOTIONS), "_type": "ClassLabel"},
+    "image": {"_type": "Image"},
+    "group": {"dtype": "string", "_type": "Value"},
+    "attributes": {field.name: {"dtype": "string", "_type": "Value"} for field in ATTRIBUTES},
+    "capture": {field.name: {"dtype": "float32", "_type": "Value"} for field in CAPTURE},
+    "phash": {"dtype": "uint64", "_type": "Value"},
+}
+
+CROP_SCHEMA = pa.schema(
+    [
+        pa.field("face_id", pa.string()),
+        pa.field("dataset", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("emotion", pa.int64()),
+        pa.field("image", IMAGE),
+        pa.field("group", pa.string()),
+        pa.field("attributes", ATTRIBUTES),
+        pa.field("capture", CAPTURE),
+        pa.field("phash", pa.uint64()),  # 64-bit perceptual hash (DCT) of the crop
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+)
+
+
+class ShardWriter:
+    """Writes crops to ``part-00000.parquet``, ``part-00001.parquet``, ... of bounded size.
+
+    Rows go to disk in small row groups, so neither the writer nor a reader that streams the images ever
+    holds a whole shard.
+
+    Args:
+        folder: where the shards go; it must exist.
+        shard_rows: crops in a shard, a multiple of ``group_rows``.
+        group_rows: crops in a row group, the most that is held in memory.
+    """
+
+    def __init__(self, folder: Path, shard_rows: int = 8192, group_rows: int = 512) -> None:
+        self._folder = folder
+        self._shard_groups = shard_rows // group_rows
+        self._group_rows = group_rows
+        self._rows: list[dict] = []
+        self._groups = 0
+        self._shard: pq.ParquetWriter | None = None
+
+    def write(self, row: dict) -> None:
+        """Add one row of ``CROP_SCHEMA``."""
+        self._rows.append(row)
+        if len(self._rows) == self._group_rows:
+            self._write_group()
+
+    def close(self) -> None:
+        """Write what is left and close the last shard."""
+        if self._rows:
+            self._write_group()
+        if self._shard:
+            self._shard.close()
+            self._shard = None
+
+    def _write_group(self) -> None:
+        self._open_shard().write_table(pa.Table.from_pylist(self._rows, schema=CROP_SCHEMA))
+        self._groups += 1
+        self._rows = []
+
+    def _open_shard(self) -> pq.ParquetWriter:
+        number, group = divmod(self._groups, self._shard_groups)
+        if self._shard is None or group == 0:
+            if self._shard:
+                self._shard.close()
+            self._shard = pq.ParquetWriter(
+                self._folder / f"part-{number:05d}.parquet", CROP_SCHEMA, compression="zstd"
+            )
+        return self._shard
+
+
+def open_crops(folders: Sequence[Path]) -> pad.Dataset:
+    """Open the crops of one or several datasets as one; rows come in the order of folders and shards.
+
+    Raises:
+        DataError: a folder holds no shard.
+    """
+    shards = []
+    for folder in folders:
+        found = sorted(folder.glob("part-*.parquet"))
+        if not found:
+            raise DataError(f"{folder}: no crops (part-*.parquet) here")
+        shards += found
+    return pad.dataset(shards, schema=CROP_SCHEMA, format="parquet")
+
+
+def iter_image_bytes(crops: pad.Dataset, batch_rows: int = 512) -> Iterator[bytes]:
+    """Yield the encoded image of every crop, in order, in bounded memory."""
+    for batch in crops.to_batches(columns=["image"], batch_size=batch_rows):
+        for value in batch.column("image").field("bytes"):
+            yield value.as_py()

@@ -1,0 +1,28 @@
+"""``python -m crossface.evaluate``: the step from a shell."""
+
+from crossface.shell import StepParser
+
+
+def main() -> None:
+    """Compare two model folders, write an evaluation folder, print its findings."""
+    parser = StepParser("evaluate", __doc__)
+    parser.add_argument("crops", nargs="+", type=parser.folder, help="a crops folder a dataset")
+    parser.add_argument("--baseline", type=parser.folder, required=True, help="model folder")
+    parser.add_argument("--adapted", type=parser.folder, required=True, help="model folder")
+    parser.add_argument("--bias", type=parser.folder, required=True, help="folder that probe_bias wrote")
+    with parser.step() as arguments:
+        from crossface.evaluate.config import EvaluateConfig
+        from crossface.evaluate.evaluation import evaluate
+        from crossface.evaluate.findings import findings
+        from crossface.evaluate.report import REPORT_FILE
+
+        config = EvaluateConfig.parse(arguments.config, "evaluate")
+        folders = (arguments.baseline, arguments.adapted, arguments.bias)
+        done = evaluate(arguments.crops, *folders, config, arguments.out)
+        for finding in findings(done.metrics):
+            print(f"{finding.question} {finding.answer}. {finding.detail}")
+        print(*done.verdict.reasons, arguments.out / REPORT_FILE, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

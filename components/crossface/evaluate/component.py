@@ -1,0 +1,53 @@
+"""The KFP face of the step."""
+
+from typing import List, NamedTuple  # noqa: UP035  KFP resolves lists of artifacts through typing.List
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+
+@dsl.component(base_image="python-crossface-torch", install_kfp_package=False)
+def evaluate(
+    crops: Input[List[Dataset]],  # noqa: UP006
+    baseline: Input[Model],
+    adapted: Input[Model],
+    bias: Input[Artifact],
+    config: dict,
+    evaluation: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+) -> NamedTuple("Outputs", [("passed", bool)]):  # type: ignore[valid-type]
+    """Compare the adapted model with the baseline, and decide whether it may be promoted.
+
+    Args:
+        crops: a crops folder a dataset.
+        baseline: model folder.
+        adapted: model folder.
+        bias: folder of probe_bias.
+        config: EvaluateConfig.
+        evaluation: predictions.parquet, features.parquet, metrics.json, report.html, figures/.
+        report: the same report.html.
+        metrics: accuracy, balanced accuracy and macro F1 by model and dataset, and the dataset probes.
+
+    Returns:
+        passed: whether every rule of the gate is kept.
+    """
+    from pathlib import Path
+    from shutil import copyfile
+
+    from crossface import tracking
+    from crossface.evaluate.evaluation import evaluate
+    from crossface.evaluate.config import EvaluateConfig
+    from crossface.evaluate.report import REPORT_FILE
+
+    parsed, out = EvaluateConfig.parse(config, where="evaluate"), Path(evaluation.path)
+    faces, models = [Path(folder.path) for folder in crops], (Path(baseline.path), Path(adapted.path))
+    with tracking.step_run("evaluate", params=parsed.model_dump()) as run:
+        run.log_crops(crops)
+        found = evaluate(faces, *models, Path(bias.path), parsed, out)
+        run.log_metrics(found.flat())
+        run.log_artifact(out, "evaluation")
+    copyfile(out / REPORT_FILE, report.path)
+    metrics.metadata.update(found.flat())
+    evaluation.metadata.update({**found.flat(), "mlflow_run_id": run.run_id})
+    return (found.verdict.passed,)

@@ -1,0 +1,112 @@
+"""The evaluation: two models, every dataset, one folder that holds all that the report shows."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+import crossface
+from crossface.bias.document import read_bias
+from crossface.bias.probe import Probe, probe_dataset
+from crossface.data.emotions import EMOTIONS
+from crossface.data.storage import atomic_folder
+from crossface.evaluate.config import EvaluateConfig
+from crossface.evaluate.gate import Verdict, decide
+from crossface.evaluate.metrics import MODELS, flat_metrics, gain_interval, measure, stack
+from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
+from crossface.evaluate.tables import predict_test_faces, sample_features
+from crossface.model.saving import load_model
+
+_PACKAGES = ("torch", "scikit-learn", "umap-learn", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a caller needs to know; the folder holds the rest."""
+
+    metrics: dict[str, Any]
+    """The content of ``metrics.json``."""
+    verdict: Verdict
+
+    def flat(self) -> dict[str, float]:
+        """Numbers for a tracker."""
+        return flat_metrics(self.metrics)
+
+
+def evaluate(
+    crops: list[Path], baseline: Path, adapted: Path, bias: Path, config: EvaluateConfig, out: Path
+) -> Evaluation:
+    """Compare the adapted model with the baseline and decide whether it may be promoted.
+
+    Writes ``predictions.parquet``, ``features.parquet``, ``metrics.json``, ``report.html`` and ``figures/``.
+    The metrics are computed from the two tables alone, and the report from the files alone.
+
+    Args:
+        crops: one crops folder a dataset.
+        baseline: model folder.
+        adapted: model folder.
+        bias: folder of probe_bias.
+        config: what is measured, and the gate.
+        out: folder to write, whole or not at all.
+
+    Raises:
+        DataError: a folder is not what it should be, or a dataset has no test faces.
+    """
+    facts = read_bias(bias)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    nets = dict(zip(MODELS, (load_model(folder).to(device) for folder in (baseline, adapted)), strict=True))
+    predictions = predict_test_faces(crops, nets)
+    features = sample_features(crops, nets, config)
+    metrics = measure(predictions)
+    for name, net in nets.items():
+        about = net.config.model_dump(
+            mode="json", include={"adapt", "backbone", "feature_dim", "image_size", "heads"}
+        )
+        metrics[name] = about | metrics[name] | {"probe": _as_dict(probe_features(features, name, config))}
+    document: dict[str, Any] = {
+        "datasets": predictions["dataset"].unique().to_pylist(),
+        "emotions": list(EMOTIONS),
+        "models": metrics,
+        "gain": gain_interval(predictions, config.seed),
+        "settings": config.model_dump(mode="json"),
+        "versions": _versions(),
+    }
+    verdict = decide(document, config.gate)
+    document["verdict"] = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    with atomic_folder(out) as folder:
+        pq.write_table(predictions, folder / PREDICTIONS_FILE, compression="zstd")
+        pq.write_table(features, folder / FEATURES_FILE, compression="zstd")
+        (folder / METRICS_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_report(folder, facts)
+    return Evaluation(document, verdict)
+
+
+def probe_features(features: pa.Table, model: str, config: EvaluateConfig) -> Probe | None:
+    """Fresh dataset probe of one model's features; the same faces and folds for every model.
+
+    Args:
+        features: rows of ``FEATURE_SCHEMA``.
+        model: whose rows to take.
+        config: settings and seed of the probe.
+    """
+    rows = features.filter(pc.field("model") == model)
+    dataset, emotion, group = (np.asarray(rows[name]) for name in ("dataset", "emotion", "group"))
+    label = f"dataset probe of the {model}"
+    return probe_dataset(stack(rows["features"]), dataset, emotion, group, config.probe, config.seed, label)
+
+
+def _as_dict(probe: Probe | None) -> dict[str, Any] | None:
+    return asdict(probe) if probe else None
+
+
+def _versions() -> dict[str, str]:
+    found = {"crossface": crossface.__version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in _PACKAGES}

@@ -1,0 +1,1 @@
+"""Step ingest: reads one labelled dataset, in its publisher's layout, as one table of faces."""

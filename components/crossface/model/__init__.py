@@ -1,0 +1,1 @@
+"""The network: its parts, how it is saved, and how it is used."""

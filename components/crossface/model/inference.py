@@ -1,0 +1,78 @@
+"""What a trained network says of images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crossface.model.networks import CrossfaceNet
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One row an image: features float32 [n, width]; class probabilities float32 [n, 7]."""
+
+    features: np.ndarray
+    own: np.ndarray
+    """Softmax of the head of the image's own dataset; the mean where its dataset has no head."""
+    mean: np.ndarray
+    """Mean over the heads of their softmax: what is deployed."""
+
+
+def predict(net: CrossfaceNet, images: Tensor, datasets: Sequence[str], batch_size: int = 256) -> Outputs:
+    """Run the network in evaluation mode.
+
+    Args:
+        net: on any device.
+        images: uint8 [n, 3, size, size] on the CPU.
+        datasets: n dataset keys, which choose the own head.
+        batch_size: images at a time.
+    """
+    own_head = head_indices(net, datasets)
+    features, own, mean = [], [], []
+    with _evaluating(net):
+        for batch, rows in _batches(net, images, batch_size):
+            feature, logits = net(batch)
+            probabilities = logits.float().softmax(-1)
+            batch_mean = probabilities.mean(0)
+            head = own_head[rows].to(batch.device)
+            batch_own = probabilities[head.clamp(min=0), torch.arange(len(head), device=batch.device)]
+            features.append(feature.float().cpu())
+            mean.append(batch_mean.cpu())
+            own.append(torch.where((head >= 0)[:, None], batch_own, batch_mean).cpu())
+    return Outputs(*(torch.cat(part).numpy() for part in (features, own, mean)))
+
+
+def extract_features(backbone: nn.Module, images: Tensor, batch_size: int = 256) -> np.ndarray:
+    """Features float32 [n, width] of a backbone in evaluation mode, for uint8 images [n, 3, size, size]."""
+    with _evaluating(backbone):
+        return torch.cat(
+            [backbone(batch).float().cpu() for batch, _ in _batches(backbone, images, batch_size)]
+        ).numpy()
+
+
+def head_indices(net: CrossfaceNet, datasets: Sequence[str]) -> Tensor:
+    """Index of each dataset's head, int64 [n]; -1 where the network has none (or one pooled head)."""
+    index = {name: position for position, name in enumerate(net.config.heads)}
+    return torch.tensor([index.get(name, -1) for name in datasets], dtype=torch.int64)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def _batches(module: nn.Module, images: Tensor, batch_size: int) -> Iterator[tuple[Tensor, slice]]:
+    device = next(module.parameters()).device
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        yield images[rows].to(device, memory_format=torch.channels_last), rows

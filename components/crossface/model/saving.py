@@ -1,0 +1,39 @@
+"""A model folder: ``model.safetensors`` and ``config.json``. No pickle anywhere."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from crossface.errors import DataError
+from crossface.model.config import NetConfig
+from crossface.model.networks import CrossfaceNet
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+def save_model(net: CrossfaceNet, folder: Path) -> None:
+    """Write the weights and the configuration into an existing folder."""
+    # contiguous: safetensors refuses the strides that channels_last leaves behind
+    state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(json.dumps(net.config.model_dump(), indent=2) + "\n")
+
+
+def load_model(folder: Path) -> CrossfaceNet:
+    """Load what :func:`save_model` wrote, in evaluation mode on the CPU.
+
+    Raises:
+        DataError: a file is missing or the weights do not fit the configuration.
+    """
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: not a model folder, {name} is missing")
+    config = NetConfig.parse(json.loads((folder / CONFIG_FILE).read_text()), where=CONFIG_FILE)
+    net = CrossfaceNet(config)
+    try:
+        net.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except RuntimeError as error:
+        raise DataError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {error}") from None
+    return net.eval()

@@ -1,0 +1,1 @@
+"""Step probe_bias: how biased the datasets are before anything is trained."""

@@ -1,0 +1,1 @@
+"""Step ``register``: the model that passed becomes a version in the MLflow registry."""

@@ -1,0 +1,146 @@
+"""The ``crossface`` command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossface.errors import ConfigError, CrossfaceError
+
+PARAMS = Path(__file__).parent / "training" / "params"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; errors that are the user's to mend become one line each.
+
+    Returns:
+        0, or 2 for a wrong command or configuration, or 1 for a run that failed.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.call(arguments)
+    except ConfigError as error:
+        _complain(error)
+        return 2
+    except CrossfaceError as error:
+        _complain(error)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command takes what is done from the cache", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _complain(error: CrossfaceError) -> None:
+    for line in str(error).splitlines():
+        print(f"crossface: {line}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crossface", description="Unbiased facial expression recognition as a pipeline."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sample = commands.add_parser(
+        "sample-data", help="draw faces in the layouts of RAF-DB, ExpW and AffectNet"
+    )
+    sample.add_argument("out", type=Path, help="folder to make")
+    sample.add_argument(
+        "--faces", type=_positive, default=3600, help="labelled faces in all (default %(default)s)"
+    )
+    sample.add_argument(
+        "--seed", type=int, default=0, help="the same seed draws the same faces (default %(default)s)"
+    )
+    sample.set_defaults(call=_sample_data)
+
+    run = commands.add_parser("run", help="run the training pipeline on this machine")
+    _add_params(run)
+    run.add_argument(
+        "--runner", choices=("subprocess", "docker"), default="subprocess", help="what a step runs in"
+    )
+    run.add_argument("--no-cache", action="store_true", help="run every step, also those that ran before")
+    run.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder for what runs write (default %(default)s)"
+    )
+    run.set_defaults(call=_run)
+
+    compile_ = commands.add_parser("compile", help="write the training pipeline as KFP's YAML")
+    compile_.add_argument("out", type=Path, help="the .yaml file to write")
+    compile_.add_argument(
+        "--data-image", default="crossface-data:dev", help="image of the data steps (default %(default)s)"
+    )
+    compile_.add_argument(
+        "--torch-image", default="crossface-torch:dev", help="image of the other steps (default %(default)s)"
+    )
+    compile_.set_defaults(call=_compile)
+    return parser
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join(sorted(path.stem for path in PARAMS.glob("*.yaml")))
+    parser.add_argument("--params", required=True, help=f"a YAML file, or one that comes along: {names}")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a parameter, such as train.epochs=3",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _sample_data(arguments: argparse.Namespace) -> None:
+    from crossface.data.sample import write_sample_data
+
+    if arguments.out.exists():
+        raise ConfigError(f"{arguments.out} exists already; remove it first, or name another folder")
+    write_sample_data(arguments.out, arguments.faces, arguments.seed)
+    print(f"{arguments.faces} faces in {arguments.out}: rafdb, expw, affectnet")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from crossface_pipelines.training.params import load_params
+
+    params = load_params(_params_file(arguments.params), arguments.set)
+    from crossface_pipelines import summary
+    from crossface_pipelines.local import open_run, run_locally
+    from crossface_pipelines.runners import make_runner
+    from crossface_pipelines.training.pipeline import training_pipeline
+
+    caching = not arguments.no_cache
+    run_id = open_run(arguments.runs)
+    runner, profile = make_runner(arguments.runner, params, caching)
+    pipeline = training_pipeline(profile)
+    done = run_locally(run_id, pipeline, params.arguments(), arguments.runs, runner, caching)
+    print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], params.register.model_name))
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    from kfp.compiler import Compiler
+
+    from crossface_pipelines.profiles import container_profile
+    from crossface_pipelines.training.pipeline import training_pipeline
+
+    if arguments.out.suffix != ".yaml":
+        raise ConfigError(f"{arguments.out}: should end in .yaml")
+    images = {"data": arguments.data_image, "torch": arguments.torch_image}
+    Compiler().compile(training_pipeline(container_profile(images)), str(arguments.out))
+    print(arguments.out)
+
+
+def _params_file(name: str) -> Path:
+    """A path, or the name of a params file that comes along."""
+    shipped = PARAMS / f"{name}.yaml"
+    return shipped if shipped.is_file() else Path(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

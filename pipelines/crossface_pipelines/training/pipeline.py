@@ -1,0 +1,83 @@
+"""The training DAG.
+
+::
+
+    ExitHandler(finalize)
+      ParallelFor(dataset in datasets):  ingest -> crop_faces
+      Collected(crops) -> probe_bias
+      Collected(crops) -> train(baseline)          the datasets pooled
+      Collected(crops) -> train(adapted)           cross-dataset adaptation
+      both models + crops + bias -> evaluate       tables, figures, bias before and after
+      If(evaluate passed) -> register
+"""
+
+from kfp import dsl
+
+from crossface.crop_faces.component import crop_faces
+from crossface.evaluate.component import evaluate
+from crossface.finalize.component import finalize
+from crossface.ingest.component import ingest
+from crossface.probe_bias.component import probe_bias
+from crossface.register.component import register
+from crossface.train.component import train
+from crossface_pipelines.profiles import Profile
+
+
+def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
+    """Build the pipeline for where it will run.
+
+    Where a task runs is fixed when the pipeline is compiled: settings given at run time need fields that
+    older Kubeflow backends do not know.
+    """
+
+    @dsl.pipeline(
+        name="crossface-training", description="Unbiased facial expression recognition across datasets"
+    )
+    def crossface_training(
+        datasets: list,
+        crop: dict,
+        probe: dict,
+        baseline: dict,
+        adapted: dict,
+        evaluation: dict,
+        registration: dict,
+    ) -> None:
+        closing = profile.place(finalize(), "finalize", cache=False)
+        with dsl.ExitHandler(closing):
+            with dsl.ParallelFor(datasets, name="datasets") as dataset:
+                records = profile.place(ingest(dataset=dataset), "ingest")
+                crops = profile.place(
+                    crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
+                )
+            faces = dsl.Collected(crops.outputs["crops"])
+            bias = profile.place(probe_bias(crops=faces, config=probe), "probe_bias")
+            pooled = profile.place(train(crops=faces, config=baseline), "train").set_display_name(
+                "train baseline"
+            )
+            cross = profile.place(train(crops=faces, config=adapted), "train").set_display_name(
+                "train adapted"
+            )
+            judged = profile.place(
+                evaluate(
+                    crops=faces,
+                    baseline=pooled.outputs["model"],
+                    adapted=cross.outputs["model"],
+                    bias=bias.outputs["bias"],
+                    config=evaluation,
+                ),
+                "evaluate",
+                cache=False,
+            )
+            with dsl.If(judged.outputs["passed"] == True, name="passed"):  # noqa: E712  a KFP condition
+                profile.place(
+                    register(
+                        crops=faces,
+                        model=cross.outputs["model"],
+                        evaluation=judged.outputs["evaluation"],
+                        config=registration,
+                    ),
+                    "register",
+                    cache=False,
+                )
+
+    return crossface_training

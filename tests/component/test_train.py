@@ -1,0 +1,137 @@
+"""Training on small drawn problems: it learns, it is repeatable, it stops when it must."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from crossface.model.config import NetConfig
+from crossface.model.inference import predict
+from crossface.model.networks import CrossfaceNet
+from crossface.model.saving import load_model, save_model
+from crossface.errors import DataError
+from crossface.train.config import AdaptationConfig, TrainConfig
+from crossface.train.data import Faces
+from crossface.train.trainer import DivergenceError, Trainer
+
+SIZE = 32
+
+
+def stripes(per_cell: int, seed: int, datasets=("a", "b")) -> Faces:
+    """Seven kinds of stripes, one an emotion; the datasets differ in brightness."""
+    rng = np.random.default_rng(seed)
+    images, emotion, dataset = [], [], []
+    grid = np.arange(SIZE)
+    for key in range(len(datasets)):
+        for label in range(7):
+            for _ in range(per_cell):
+                wave = np.sin(2 * np.pi * (label + 1) * (grid + rng.integers(SIZE)) / SIZE)
+                picture = (
+                    110 + 40 * key + 60 * np.broadcast_to(wave, (SIZE, SIZE)) + rng.normal(0, 8, (SIZE, SIZE))
+                )
+                images.append(np.repeat(picture.clip(0, 255)[None], 3, 0))
+                emotion.append(label)
+                dataset.append(key)
+    return Faces(
+        torch.from_numpy(np.array(images, np.uint8)),
+        torch.tensor(emotion),
+        torch.tensor(dataset),
+        tuple(datasets),
+    )
+
+
+def config(**changes) -> TrainConfig:
+    values = {
+        "backbone": "resnet10",
+        "feature_dim": 32,
+        "image_size": SIZE,
+        "epochs": 8,
+        "batch_size": 28,
+        "lr": 0.02,
+        "precision": "fp32",
+        "cda": AdaptationConfig(lambda_features=0.2, lambda_labels=0.2, normalize_features=True),
+    }
+    return TrainConfig(**{**values, **changes})
+
+
+@pytest.mark.parametrize(("adapt", "loss"), [("none", "ce"), ("cda", "ace")])
+def test_learns_a_problem_that_can_be_learned(adapt, loss):
+    dev = stripes(6, 1)
+    trained = Trainer(config(adapt=adapt, loss=loss), stripes(12, 0), dev).fit(lambda metrics, epoch: None)
+    assert trained.kept["dev_balanced_accuracy"] > 0.8
+    outputs = predict(trained.net, dev.images, [dev.datasets[key] for key in dev.dataset])
+    assert (outputs.own.argmax(1) == dev.emotion.numpy()).mean() > 0.8
+    np.testing.assert_allclose(outputs.mean.sum(1), 1, atol=1e-5)
+    assert trained.net.config.heads == (("pooled",) if adapt == "none" else ("a", "b"))
+
+
+def test_same_seed_same_weights_other_seed_other_weights():
+    def weights(seed):
+        train = Trainer(config(adapt="cda", epochs=1, seed=seed), stripes(4, 0), stripes(2, 1))
+        return train.fit(lambda metrics, epoch: None).net.state_dict()
+
+    first, again, other = weights(3), weights(3), weights(4)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_reversal_grows_from_nothing_and_hides_the_dataset():
+    """With a strong reversal d ends near chance, and without one it names the dataset."""
+    accuracy = {}
+    for strength in (0.0, 1.0):
+        cda = AdaptationConfig(lambda_features=strength, lambda_labels=strength, normalize_features=True)
+        trained = Trainer(config(adapt="cda", epochs=10, cda=cda), stripes(12, 0), stripes(2, 1)).fit(
+            lambda metrics, epoch: None
+        )
+        accuracy[strength] = trained.history[-1]["dataset_accuracy"]
+    assert accuracy[0.0] > 0.95
+    assert accuracy[1.0] < accuracy[0.0] - 0.1
+
+
+def test_best_epoch_is_kept():
+    dev = stripes(4, 1)
+    trained = Trainer(config(adapt="none", epochs=4), stripes(8, 0), dev).fit(lambda metrics, epoch: None)
+    scores = [row["dev_balanced_accuracy"] for row in trained.history]
+    assert trained.kept["dev_balanced_accuracy"] == max(scores)
+    recall = [
+        (
+            predict(trained.net, dev.images[dev.dataset == key], [name] * 28).mean.argmax(1)
+            == dev.emotion[dev.dataset == key].numpy()
+        ).mean()
+        for key, name in enumerate(dev.datasets)
+    ]
+    assert np.mean(recall) == pytest.approx(max(scores))
+
+
+def test_divergence_stops_and_says_where():
+    trainer = Trainer(config(adapt="none", loss="ce", lr=1e9, clip_norm=None), stripes(4, 0), stripes(1, 1))
+    with pytest.raises(DivergenceError, match=r"not finite by step .*clip_norm"):
+        trainer.fit(lambda metrics, epoch: None)
+
+
+def test_saved_model_says_the_same(tmp_path):
+    torch.manual_seed(0)
+    net = CrossfaceNet(
+        NetConfig(backbone="resnet10", feature_dim=None, image_size=SIZE, heads=("a", "b"), adapt="cda")
+    )
+    save_model(net.to(memory_format=torch.channels_last), tmp_path)
+    faces = stripes(1, 0)
+    names = ["a", "elsewhere"] * 7
+    before, after = (predict(model, faces.images, names) for model in (net, load_model(tmp_path)))
+    np.testing.assert_allclose(before.features, after.features, atol=1e-5)
+    assert before.features.shape == (14, 512)
+    np.testing.assert_array_equal(after.own[1::2], after.mean[1::2])  # a dataset without a head gets the mean
+    assert not np.allclose(after.own[::2], after.mean[::2])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_incomplete_model_folder_is_named(tmp_path, name):
+    net = CrossfaceNet(
+        NetConfig(backbone="resnet10", feature_dim=8, image_size=SIZE, heads=("a",), adapt="cda")
+    )
+    save_model(net, tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=name):
+        load_model(tmp_path)

@@ -1,0 +1,104 @@
+"""Which gradient reaches what (equations 4 to 7): each group of parameters against the parts of the loss alone."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from crossface.model.networks import EmotionClassifier
+from crossface.train.config import AdaptationConfig, TrainConfig
+from crossface.train.methods.base import own_logits
+from crossface.train.methods.cda import CrossDatasetAdaptation
+
+LAMBDA_FEATURES, LAMBDA_LABELS, PROGRESS = 0.8, 0.6, 0.5
+DATASETS = ("a", "b", "c")
+
+
+@pytest.fixture
+def parts():
+    """A tiny f, three heads, and the method."""
+    torch.manual_seed(0)
+    config = TrainConfig(
+        adapt="cda",
+        loss="ce",
+        cda=AdaptationConfig(lambda_features=LAMBDA_FEATURES, lambda_labels=LAMBDA_LABELS, label_dropout=0.0),
+    )
+    f = nn.Linear(5, 16)
+    heads = nn.ModuleList(EmotionClassifier(16) for _ in DATASETS)
+    method = CrossDatasetAdaptation(config, DATASETS, 16)
+    x, y, z = torch.randn(12, 5), torch.randint(0, 7, (12,)), torch.tensor([0, 1, 2] * 4)
+    return f, heads, method, x, y, z
+
+
+def losses_apart(f, heads, method, x, y, z):
+    """L_e, L_2 and L_d straight from the equations, without any reversal."""
+    features = f(x)
+    truth = F.one_hot(y, 7).float()
+    pseudo = method.label_extractor(truth).softmax(-1)
+    logits = own_logits(torch.stack([head(features) for head in heads]), z)
+    emotion = -(pseudo.detach() * logits.log_softmax(-1)).sum(-1).mean()
+    label = ((pseudo - truth) ** 2).mean()
+    dataset = F.cross_entropy(method.dataset_classifier(features, pseudo), z)
+    return emotion, label, dataset
+
+
+def gradients(loss, module):
+    found = torch.autograd.grad(loss, list(module.parameters()), retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(found, module.parameters(), strict=True)]
+
+
+def method_gradients(parts, module):
+    f, heads, method, x, y, z = parts
+    features = f(x)
+    loss = method(features, torch.stack([head(features) for head in heads]), y, z, PROGRESS)
+    return gradients(loss.total, module)
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-7)
+    assert any(b.abs().max() > 1e-6 for b in expected), "nothing was compared"
+
+
+def test_theta_f_receives_emotion_minus_lambda_1_dataset(parts):
+    f, heads, method, *batch = parts
+    emotion, _, dataset = losses_apart(*parts)
+    expected = [
+        e - PROGRESS * LAMBDA_FEATURES * d
+        for e, d in zip(gradients(emotion, f), gradients(dataset, f), strict=True)
+    ]
+    assert_same(method_gradients(parts, f), expected)
+
+
+def test_theta_g_receives_label_minus_lambda_2_dataset_and_nothing_of_emotion(parts):
+    g = parts[2].label_extractor
+    _, label, dataset = losses_apart(*parts)
+    expected = [
+        a - PROGRESS * LAMBDA_LABELS * d
+        for a, d in zip(gradients(label, g), gradients(dataset, g), strict=True)
+    ]
+    assert_same(method_gradients(parts, g), expected)
+
+
+def test_theta_e_receives_emotion_of_its_own_dataset_only(parts):
+    f, heads, method, x, y, z = parts
+    emotion, *_ = losses_apart(*parts)
+    for key, head in enumerate(heads):
+        assert_same(method_gradients(parts, head), gradients(emotion, head))
+        only_others = z != key
+        features = f(x[only_others])
+        logits = torch.stack([other(features) for other in heads])
+        loss = method(features, logits, y[only_others], z[only_others], PROGRESS)
+        assert all((g == 0).all() for g in gradients(loss.total, head))
+
+
+def test_theta_d_receives_dataset_not_scaled_by_lambda(parts):
+    *_, dataset = losses_apart(*parts)
+    d = parts[2].dataset_classifier
+    assert_same(method_gradients(parts, d), gradients(dataset, d))
+
+
+def test_warm_start_makes_g_the_identity_but_leaves_it_able_to_move(parts):
+    table = parts[2].pseudo_labels()
+    assert table.argmax(1).tolist() == list(range(7))
+    assert 0.8 < table.diagonal().min() <= table.diagonal().max() < 0.99
