@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> None:
     runner, profile = make_runner(arguments.runner, params, caching)
     pipeline = training_pipeline(profile)
     done = run_locally(run_id, pipeline, params.arguments(), arguments.runs, runner, caching)
-    print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], params.register.model_name))
+    print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], params.registration.model_name))
 
 
 def _compile(arguments: argparse.Namespace) -> None:

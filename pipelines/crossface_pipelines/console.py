@@ -24,7 +24,7 @@ class Console(io.TextIOBase):
 
     def __init__(self, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.errors: list[str] = []
+        self.failures: list[str] = []
         """What failed steps said, in order."""
         self._log = log.open("w", encoding="utf-8")
         self._terminal: TextIO = sys.stdout
@@ -57,11 +57,13 @@ class Console(io.TextIOBase):
         elif cached := _CACHED.search(text):
             self._show(f"{cached[1]}: from the cache")
         elif error := _ERROR.match(text):
-            self.errors.append(error[2] if error[1] in _OURS else f"{error[1]}: {error[2]}")
+            self.failures.append(error[2] if error[1] in _OURS else f"{error[1]}: {error[2]}")
 
     def _show(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
-        print(f"{minutes:3d}:{seconds:02d}  {text}", file=self._terminal, flush=True)
+        # not print(): kfp.local replaces it while a step runs by one that also writes here
+        self._terminal.write(f"{minutes:3d}:{seconds:02d}  {text}\n")
+        self._terminal.flush()
 
 
 _OURS = frozenset({"DataError", "ConfigError", "ExportError", "DivergenceError"})

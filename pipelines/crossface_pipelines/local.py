@@ -51,7 +51,8 @@ def open_run(runs: Path) -> str:
     name = os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.update({"KFP_RUN_ID": run_id, "PYTHONUNBUFFERED": "1"})
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     client = MlflowClient()
     if uri == f"sqlite:///{store}" and client.get_experiment_by_name(name) is None:
         client.create_experiment(name, artifact_location=(store.parent / "mlartifacts").as_uri())
@@ -90,7 +91,7 @@ def run_locally(
                 warnings.simplefilter("ignore")
                 pipeline(**arguments)
         except RuntimeError as error:
-            said = "\n".join(dict.fromkeys(console.errors)) or str(error)
+            said = "\n".join(dict.fromkeys(console.failures)) or str(error)
             raise RunFailedError(f"{said}\nthe whole log is {shown(log)}") from None
     return _collect(run_id, runs, started)
 

@@ -213,7 +213,7 @@ def legend(names=PEOPLE) -> str:
 
 
 def test_csv_legend_with_mixed_case_contempt_and_groups_from_names(tmp_path):
-    text = "\ufeff" + legend() + "7,Ann_Lee_9.jpg,Contempt\r\n7,Ann_Lee_1.jpg,sadness\r\n\r\n"
+    text = legend() + "7,Ann_Lee_9.jpg,Contempt\r\n7,Ann_Lee_1.jpg,sadness\r\n\r\n"
     source = layouts.table(tmp_path / "real", text, [*PEOPLE, "Ann_Lee_9.jpg"])
     label_map = {name: name for name in EMOTIONS} | {"contempt": None}
     options = csv_options(label_map=label_map, group_pattern=r"^(.+)_\d+\.jpg$")
@@ -243,7 +243,8 @@ def test_csv_box_split_group_and_delimiter(tmp_path):
         f"sub/{number}.jpg;1;2.5;30;20;{sets[number % 3]};p{number};{number % 2}" for number in range(6)
     ]
     lines += ["sub/0.jpg;1;2;0;20;test;p2;1", "sub/0.jpg;1;2;3;20;train; ;1", "sub/0.jpg;1;2;3"]
-    source = layouts.table(tmp_path / "t", "\n".join(lines), [f"sub/{number}.jpg" for number in range(6)])
+    text = "\ufeff" + "\n".join(lines)  # as Excel writes it
+    source = layouts.table(tmp_path / "t", text, [f"sub/{number}.jpg" for number in range(6)])
     options = csv_options(
         path_column="img",
         label_column="label",

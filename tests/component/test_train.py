@@ -106,7 +106,7 @@ def test_best_epoch_is_kept():
 
 
 def test_divergence_stops_and_says_where():
-    trainer = Trainer(config(adapt="none", loss="ce", lr=1e9, clip_norm=None), stripes(4, 0), stripes(1, 1))
+    trainer = Trainer(config(adapt="none", loss="ce", lr=1e9, clip_norm=0), stripes(4, 0), stripes(1, 1))
     with pytest.raises(DivergenceError, match=r"not finite by step .*clip_norm"):
         trainer.fit(lambda metrics, epoch: None)
 
@@ -114,7 +114,7 @@ def test_divergence_stops_and_says_where():
 def test_saved_model_says_the_same(tmp_path):
     torch.manual_seed(0)
     net = CrossfaceNet(
-        NetConfig(backbone="resnet10", feature_dim=None, image_size=SIZE, heads=("a", "b"), adapt="cda")
+        NetConfig(backbone="resnet10", feature_dim=0, image_size=SIZE, heads=("a", "b"), adapt="cda")
     )
     save_model(net.to(memory_format=torch.channels_last), tmp_path)
     faces = stripes(1, 0)

@@ -32,26 +32,23 @@ def crop_photos(photos: Iterable[RecordedPhoto], config: CropConfig) -> Iterator
     # spawn: a fork would copy the locks of whatever threads run here, such as MLflow's
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    pending: deque[tuple[str, Future[list[Outcome]]]] = deque()
+    pending: deque[tuple[str, Future[list[Outcome]]]] = deque()  # with the first photo of each task
     try:
         for task in _tasks(photos):
             pending.append((task[0][0], pool.submit(_crop_task, task, config)))
             if len(pending) >= workers * TASKS_A_WORKER:
-                yield from _finish(*pending.popleft())
+                yield from pending[0][1].result()
+                pending.popleft()
         while pending:
-            yield from _finish(*pending.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _finish(first_uri: str, future: Future[list[Outcome]]) -> list[Outcome]:
-    try:
-        return future.result()
+            yield from pending[0][1].result()
+            pending.popleft()
     except BrokenProcessPool:
         raise CrossfaceError(
-            f"crop_faces: a worker process was killed (often for want of memory: lower crop.workers) "
-            f"at or after photo {first_uri}"
+            "crop_faces: a worker process was killed (often for want of memory: lower crop.workers)"
+            + (f" at or after photo {pending[0][0]}" if pending else "")
         ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _tasks(photos: Iterable[RecordedPhoto]) -> Iterator[list[RecordedPhoto]]:

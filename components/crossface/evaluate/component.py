@@ -33,12 +33,10 @@ def evaluate(
         passed: whether every rule of the gate is kept.
     """
     from pathlib import Path
-    from shutil import copyfile
 
     from crossface import tracking
-    from crossface.evaluate.evaluation import evaluate
     from crossface.evaluate.config import EvaluateConfig
-    from crossface.evaluate.report import REPORT_FILE
+    from crossface.evaluate.evaluation import evaluate
 
     parsed, out = EvaluateConfig.parse(config, where="evaluate"), Path(evaluation.path)
     faces, models = [Path(folder.path) for folder in crops], (Path(baseline.path), Path(adapted.path))
@@ -47,7 +45,7 @@ def evaluate(
         found = evaluate(faces, *models, Path(bias.path), parsed, out)
         run.log_metrics(found.flat())
         run.log_artifact(out, "evaluation")
-    copyfile(out / REPORT_FILE, report.path)
+    Path(report.path).write_bytes((out / "report.html").read_bytes())
     metrics.metadata.update(found.flat())
     evaluation.metadata.update({**found.flat(), "mlflow_run_id": run.run_id})
     return (found.verdict.passed,)

@@ -88,20 +88,19 @@ def draw_all(metrics: Mapping[str, Any], bias: Mapping[str, Any], features: pa.T
     """
     datasets = metrics["datasets"]
     with mpl.rc_context(_STYLE):
+        most = max(_shares(part).max() for splits in bias["counts"].values() for part in splits.values())
         drawings = [
-            _classes(index, name, bias["counts"][name]) for index, name in enumerate(bias["datasets"])
+            _classes(index, name, bias["counts"][name], most) for index, name in enumerate(bias["datasets"])
         ]
         if metrics["models"]["baseline"]["probe"]:
             drawings.append(_probes(probe_rows(metrics, bias)))
         for model in MODELS:
             shown = features.filter((pc.field("model") == model) & pc.field("umap_x").is_valid())
-            dataset_index = np.array(
-                [datasets.index(name) for name in shown["dataset"].to_pylist()], np.int64
-            )
-            drawings += [
-                _umap(model, "dataset", shown, dataset_index, datasets, _DATASET_COLOURS),
-                _umap(model, "emotion", shown, np.asarray(shown["emotion"]), EMOTIONS, _EMOTION_COLOURS),
-            ]
+            if len(datasets) > 1:
+                of_dataset = np.array([datasets.index(name) for name in shown["dataset"].to_pylist()])
+                drawings.append(_umap(model, "dataset", shown, of_dataset, datasets, _DATASET_COLOURS))
+            of_emotion = np.asarray(shown["emotion"])
+            drawings.append(_umap(model, "emotion", shown, of_emotion, EMOTIONS, _EMOTION_COLOURS))
     return drawings
 
 
@@ -111,60 +110,60 @@ def probe_rows(metrics: Mapping[str, Any], bias: Mapping[str, Any]) -> list[tupl
         ("Baseline features", metrics["models"]["baseline"]["probe"]),
         ("Adapted features", metrics["models"]["adapted"]["probe"]),
         ("Untrained features", bias["probes"]["untrained"]),
-        ("Capture statistics alone", bias["probes"]["capture"]),
-        ("Control: one dataset in random parts", bias["probes"]["random_parts"]),
+        ("Capture statistics", bias["probes"]["capture"]),
+        ("Random parts", bias["probes"]["random_parts"]),
     ]
     return [(name, probe) for name, probe in rows if probe]
 
 
 def _probes(rows: Sequence[tuple[str, dict[str, Any]]]) -> Drawing:
-    figure = Figure(figsize=(4.4, 0.48 * len(rows) + 0.75), layout="constrained")
+    figure = Figure(figsize=(3.9, 0.33 * len(rows) + 0.75), layout="constrained")
     axes = figure.subplots()
     chance = rows[0][1]["chance"]
     axes.axvline(chance, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.text(
-        chance, 1.01, f"chance {chance:.1%}", transform=axes.get_xaxis_transform(), ha="center", fontsize=8
+        chance, 1.02, f"chance {chance:.1%}", transform=axes.get_xaxis_transform(), ha="center", fontsize=8
     )
     for place, (name, probe) in enumerate(rows):
         colour = {"Baseline features": _INK, "Adapted features": "#0072B2"}.get(name, "#8a8f98")
-        axes.plot(
-            [probe["low"], probe["high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="round"
-        )
-        axes.plot(probe["accuracy"], place, "o", color=colour, markersize=6.5)
-        side = -1 if probe["accuracy"] > 0.6 else 1
-        edge = probe["low"] if side < 0 else probe["high"]
-        axes.annotate(
-            f"{name}  {probe['accuracy']:.1%}", (edge, place), (side * 7, 0), textcoords="offset points",
-            ha="right" if side < 0 else "left", va="center",
-        )  # fmt: skip
-    axes.set(
-        xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), yticks=[], xlabel="faces whose dataset the probe names"
-    )
+        ends = [probe["low"], probe["high"]]
+        axes.plot(ends, [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot(probe["accuracy"], place, "o", color=colour, markersize=6.5, clip_on=False)
+        value = f"{probe['accuracy']:.1%}"
+        axes.text(1.27, place, value, transform=axes.get_yaxis_transform(), ha="right", va="center")
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="faces whose dataset is named rightly")
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_locator(mpl.ticker.MultipleLocator(0.25))
     axes.spines["left"].set_visible(False)
     said = ", ".join(f"{name.lower()} {probe['accuracy']:.1%}" for name, probe in rows)
-    return Drawing(
-        "probe", f"Accuracy of dataset probes with 95% intervals: {said}; chance {chance:.1%}.", figure
-    )
+    description = f"Accuracy of dataset probes with 95% intervals: {said}; chance {chance:.1%}."
+    return Drawing("probe", description, figure)
 
 
-def _classes(index: int, dataset: str, counts: Mapping[str, Sequence[int]]) -> Drawing:
+def _classes(index: int, dataset: str, counts: Mapping[str, Sequence[int]], most: float) -> Drawing:
     figure = Figure(figsize=(3.3, 2.9), layout="constrained")
     axes = figure.subplots()
     splits = [split for split in SPLITS if sum(counts[split])]
     height = 0.8 / max(len(splits), 1)
     for place, split in enumerate(splits):
-        shares = np.array(counts[split]) / sum(counts[split])
         rows = np.arange(len(EMOTIONS)) + (place - (len(splits) - 1) / 2) * height
-        axes.barh(rows, shares, height * 0.92, color=_SPLIT_COLOURS[split])
+        axes.barh(rows, _shares(counts[split]), height * 0.92, color=_SPLIT_COLOURS[split])
     axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
+    axes.set_xlim(0, 1.03 * most)  # one scale for all datasets
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     handles = [Line2D([], [], marker="s", linestyle="", color=_SPLIT_COLOURS[split]) for split in splits]
-    _legend(figure, "outside lower center", handles, [f"{s} {sum(counts[s]):,}" for s in splits], columns=3)
+    sizes = [f"{split} {sum(counts[split]):,}" for split in splits]
+    _legend(figure, handles, sizes, columns=3, loc="outside lower center")
     return Drawing(f"classes-{index}", f"Share of each emotion in {dataset}, by split.", figure)
+
+
+def _shares(counts: Sequence[int]) -> np.ndarray:
+    return np.array(counts) / max(sum(counts), 1)
 
 
 def _umap(
@@ -175,7 +174,7 @@ def _umap(
     order = np.random.default_rng(0).permutation(len(classes))  # so that no class lies on top of the others
     colours = np.array([palette[index % len(palette)] for index in range(len(names))])
     x, y = np.asarray(shown["umap_x"]), np.asarray(shown["umap_y"])
-    size = float(np.clip(9000 / max(len(classes), 1), 3, 22))
+    size = float(np.clip(12000 / max(len(classes), 1), 4, 24))
     axes.scatter(
         x[order], y[order], s=size, c=colours[classes[order]], alpha=0.75, linewidths=0, rasterized=True
     )
@@ -183,13 +182,11 @@ def _umap(
     for spine in axes.spines.values():
         spine.set_visible(True)
     handles = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours]
-    _legend(figure, "lower center", handles, names, columns=4)
+    _legend(figure, handles, names, columns=4, loc="upper center", bbox_to_anchor=(0.5, 0.11))
     return Drawing(f"umap-{model}-{by}", f"UMAP of the {model} model's features, coloured by {by}.", figure)
 
 
 def _legend(
-    figure: Figure, place: str, handles: Sequence[Line2D], labels: Sequence[str], columns: int
+    figure: Figure, handles: Sequence[Line2D], labels: Sequence[str], columns: int, **place: Any
 ) -> None:
-    figure.legend(
-        handles, labels, loc=place, ncols=columns, fontsize=8, handletextpad=0.1, columnspacing=1.2
-    )  # fmt: skip
+    figure.legend(handles, labels, ncols=columns, fontsize=8, handletextpad=0.1, columnspacing=1.2, **place)

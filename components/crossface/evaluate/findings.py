@@ -42,9 +42,10 @@ def _accuracy(metrics: Mapping[str, Any]) -> Finding:
     else:
         answer, state = f"No clear difference ({signed_points(points / 100)} points)", "open"
     before, after = (models[name]["average"]["mean"]["balanced_accuracy"] for name in ("baseline", "adapted"))
+    interval = f"{signed_points(gain['low'])} to {signed_points(gain['high'])} points"
     detail = (
         f"Balanced accuracy{_over(metrics['datasets'])} is {after:.1%}; the baseline has {before:.1%}. "
-        f"The 95% interval of the gain is {signed_points(gain['low'])} to {signed_points(gain['high'])} points."
+        f"The 95% interval of the gain is {interval}."
     )
     return Finding("Is the adapted model better?", answer, f"{detail} {_by_dataset(metrics)}".strip(), state)
 

@@ -16,8 +16,8 @@ class NetConfig(Config):
     """All that is needed to build a :class:`CrossfaceNet`; saved as ``config.json`` beside the weights."""
 
     backbone: Backbone = "resnet50"
-    feature_dim: int | None = Field(default=1000, ge=8)
-    """Width of the last linear layer, the feature of the paper; null: the pooled feature itself."""
+    feature_dim: int = Field(default=1000, ge=0)
+    """Width of the last linear layer, the feature of the paper; 0: the pooled feature itself."""
     image_size: int = Field(default=100, ge=32)
     heads: tuple[str, ...] = Field(min_length=1)
     """Datasets in the order of the heads, or ``("pooled",)``."""

@@ -70,12 +70,12 @@ class _Normalize(nn.Module):
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
 
-def build_backbone(name: Backbone, feature_dim: int | None) -> nn.Sequential:
+def build_backbone(name: Backbone, feature_dim: int) -> nn.Sequential:
     """Build ``f`` with random weights (seed torch before).
 
     Args:
         name: a torchvision ResNet, or ``resnet10``: the same with one block a stage, for small data.
-        feature_dim: width of the last linear layer; null leaves it out.
+        feature_dim: width of the last linear layer; 0 leaves it out.
 
     Returns:
         images [n, 3, size, size] in 0..255 -> features float [n, width].
@@ -90,7 +90,7 @@ def build_backbone(name: Backbone, feature_dim: int | None) -> nn.Sequential:
     }
     block, layers = blocks[name]
     network = resnet.ResNet(block, layers, num_classes=feature_dim or 1)
-    if feature_dim is None:
+    if not feature_dim:
         network.fc = nn.Identity()
     return nn.Sequential(_Normalize(), network)
 

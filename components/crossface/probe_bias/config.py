@@ -10,6 +10,6 @@ class ProbeConfig(ProbeSettings):
     """The probe, and the untrained backbone whose features it reads."""
 
     backbone: Backbone = "resnet50"
-    feature_dim: int | None = Field(default=1000, ge=8)
+    feature_dim: int = Field(default=1000, ge=0)
     image_size: int = Field(default=100, ge=32)
     seed: int = Field(default=0, ge=0)

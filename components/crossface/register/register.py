@@ -2,31 +2,25 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.dataset as pad
 
-from crossface.data.crops import open_crops
+from crossface.data.crops import CROP_SCHEMA
 from crossface.model.images import decode_crops
 from crossface.model.saving import CONFIG_FILE
 from crossface.register.config import RegisterConfig
 from crossface.register.registry import register_version
 
-_SAMPLE = 64  # crops on which the export is checked
 
-
-def register(
-    crops: Sequence[Path], model: Path, evaluation: Path, config: RegisterConfig, run_id: str
-) -> str:
+def register(model: Path, evaluation: Path, config: RegisterConfig, run_id: str) -> str:
     """Register a model with what its evaluation said as tags.
 
     Args:
-        crops: a crops folder a dataset.
         model: the model folder.
-        evaluation: the folder that evaluate wrote.
+        evaluation: the folder that evaluate wrote: metrics.json and sample.parquet, a few test crops.
         config: name and alias.
         run_id: the MLflow run that will hold the files.
 
@@ -39,13 +33,14 @@ def register(
     size = json.loads((model / CONFIG_FILE).read_text())["image_size"]
     metrics = json.loads((evaluation / "metrics.json").read_text())
     tags = {"pipeline_run": os.environ.get("KFP_RUN_ID", ""), **summary_tags(metrics)}
-    return register_version(model, sample_crops(crops, size), config.model_name, config.alias, tags, run_id)
+    return register_version(
+        model, read_sample(evaluation, size), config.model_name, config.alias, tags, run_id
+    )
 
 
-def sample_crops(crops: Sequence[Path], size: int) -> np.ndarray:
-    """The first test crops, uint8 [n, size, size, 3]."""
-    test = open_crops(crops).filter(pc.field("split") == "test")
-    images = decode_crops(pad.dataset(test.head(_SAMPLE)), size)
+def read_sample(evaluation: Path, size: int) -> np.ndarray:
+    """The crops that evaluate set aside, uint8 [n, size, size, 3]."""
+    images = decode_crops(pad.dataset(evaluation / "sample.parquet", schema=CROP_SCHEMA), size)
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
 
 

@@ -28,7 +28,7 @@ class TrainConfig(Config):
 
     adapt: Literal["none", "cda"] = "none"
     backbone: Backbone = "resnet50"
-    feature_dim: int | None = Field(default=1000, ge=8)
+    feature_dim: int = Field(default=1000, ge=0)
     image_size: int = Field(default=100, ge=32)
     epochs: int = Field(default=120, ge=1)
     batch_size: int = Field(default=350, ge=2)
@@ -43,8 +43,8 @@ class TrainConfig(Config):
     lr: float = Field(default=0.05, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=2e-4, ge=0)
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest norm of the whole gradient; null: no clipping."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the whole gradient; 0: no clipping."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto``: bf16 where the hardware has it."""
     select: Literal["best", "last"] = "best"

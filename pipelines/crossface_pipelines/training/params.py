@@ -20,8 +20,8 @@ _SECTIONS: dict[str, type[Config]] = {
     "probe": ProbeConfig,
     "baseline": TrainConfig,
     "adapted": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "register": RegisterConfig,
+    "evaluation": EvaluateConfig,
+    "registration": RegisterConfig,
 }
 _KEYS = ("seed", "datasets", "train", *_SECTIONS)
 
@@ -34,13 +34,12 @@ class TrainingParams(Config):
     probe: ProbeConfig
     baseline: TrainConfig
     adapted: TrainConfig
-    evaluate: EvaluateConfig
-    register: RegisterConfig
+    evaluation: EvaluateConfig
+    registration: RegisterConfig
 
     def arguments(self) -> dict[str, Any]:
-        """The pipeline's arguments, as plain JSON values."""
-        plain = self.model_dump(mode="json")
-        return plain | {"evaluation": plain.pop("evaluate"), "registration": plain.pop("register")}
+        """The pipeline's arguments, as plain JSON values; KFP knows no null, so those are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 def load_params(file: Path, assignments: Sequence[str] = ()) -> TrainingParams:

@@ -11,6 +11,8 @@
       If(evaluate passed) -> register
 """
 
+from typing import List  # noqa: UP035  KFP reads the type of a loop's items from typing.List
+
 from kfp import dsl
 
 from crossface.crop_faces.component import crop_faces
@@ -34,7 +36,7 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         name="crossface-training", description="Unbiased facial expression recognition across datasets"
     )
     def crossface_training(
-        datasets: list,
+        datasets: List[dict],  # noqa: UP006
         crop: dict,
         probe: dict,
         baseline: dict,
@@ -49,17 +51,21 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                 crops = profile.place(
                     crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
                 )
-            faces = dsl.Collected(crops.outputs["crops"])
-            bias = profile.place(probe_bias(crops=faces, config=probe), "probe_bias")
-            pooled = profile.place(train(crops=faces, config=baseline), "train").set_display_name(
+
+            def faces() -> dsl.Collected:
+                # one for each consumer: compiling changes the object
+                return dsl.Collected(crops.outputs["crops"])
+
+            bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
+            pooled = profile.place(train(crops=faces(), config=baseline), "train").set_display_name(
                 "train baseline"
             )
-            cross = profile.place(train(crops=faces, config=adapted), "train").set_display_name(
+            cross = profile.place(train(crops=faces(), config=adapted), "train").set_display_name(
                 "train adapted"
             )
             judged = profile.place(
                 evaluate(
-                    crops=faces,
+                    crops=faces(),
                     baseline=pooled.outputs["model"],
                     adapted=cross.outputs["model"],
                     bias=bias.outputs["bias"],
@@ -71,7 +77,6 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
             with dsl.If(judged.outputs["passed"] == True, name="passed"):  # noqa: E712  a KFP condition
                 profile.place(
                     register(
-                        crops=faces,
                         model=cross.outputs["model"],
                         evaluation=judged.outputs["evaluation"],
                         config=registration,

@@ -209,7 +209,7 @@ class _Artist:
         canvas.disc(centre, opening.radius * 0.5 * unit, (15, 12, 12))
         canvas.disc(_moved(centre, -0.03 * unit, -0.035 * unit), 0.022 * unit, (255, 255, 255))
         for lid, away in (
-            (opening.upper, -0.16),
+            (opening.upper, -0.17),
             (opening.lower, 0.14),
         ):  # lids hide what the opening cuts off
             arc = lid + np.stack([np.zeros(len(lid)), away * np.sin(np.linspace(0, np.pi, len(lid)))], axis=1)
@@ -227,7 +227,7 @@ class _Artist:
     def brow(self, side: int) -> None:
         line = brow(self.person, self.au, side)
         child = 0.6 if self.person.age == 0 else 1.0
-        thick = 0.105 * self.person.brow * child * np.linspace(1.0, 0.3, len(line))[:, None] * [0.0, 0.5]
+        thick = 0.125 * self.person.brow * child * np.linspace(1.0, 0.3, len(line))[:, None] * [0.0, 0.5]
         colour = _scaled(self.person.hair, 0.75)
         self.canvas.fill(self.project(np.concatenate([line - thick, (line + thick)[::-1]])), colour)
 
@@ -294,7 +294,7 @@ class _Artist:
         style = self.person.hair_style
         if style == "bald":
             return
-        line = {"short": 0.80, "fringe": 0.50, "long": 0.72, "curly": 0.74}[style]
+        line = {"short": 0.80, "fringe": 0.66, "long": 0.72, "curly": 0.74}[style]
         side = {"short": 0.05, "fringe": 0.10, "long": 0.5, "curly": 0.0}[style]
         outer, inner = skull(1.08, 1.34), skull(0.90, line)
         outer = np.concatenate([[[1.07, side]], outer, [[-1.07, side]]])
@@ -308,7 +308,7 @@ class _Artist:
         angle = np.linspace(0.0, 2.0 * np.pi, 25)
         colour, width = (35, 30, 32), 0.045 * self.unit
         for side in (LEFT, RIGHT):
-            rim = np.stack([side * 0.44 + 0.32 * np.cos(angle), -0.06 + 0.24 * np.sin(angle)], axis=1)
+            rim = np.stack([side * 0.44 + 0.34 * np.cos(angle), -0.06 + 0.28 * np.sin(angle)], axis=1)
             self.canvas.stroke(self.project(rim, 0.05), width, colour)
             arm = np.array([[side * 0.76, -0.10], [side * 0.98, -0.08]])
             self.canvas.stroke(self.project(arm), width, colour)

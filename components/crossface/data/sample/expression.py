@@ -42,8 +42,8 @@ PROTOTYPES: dict[str, tuple[dict[int, float], ...]] = {
 }
 """One or two ways to show each expression at full intensity."""
 
-_JITTER = 0.07  # a face is never twice the same
-_SPEECH = 0.15  # share of people caught speaking, which opens the mouth whatever they feel
+_JITTER = 0.05  # a face is never twice the same
+_SPEECH = 0.10  # share of people caught speaking, which opens the mouth whatever they feel
 
 
 def action_units(

@@ -112,8 +112,8 @@ def brow(person: Person, au: ActionUnits, side: int, count: int = 9) -> Points:
     u = np.linspace(0.0, 1.0, count)
     x = 0.17 + 0.52 * u - 0.06 * au[4] * (1.0 - u)
     arch = 0.09 * np.sin(np.pi * np.minimum(u * 0.85, 1.0))
-    raised = 0.20 * au[1] * (1.0 - u) ** 1.3 + 0.17 * au[2] * u**0.8 + 0.04 * au[5] - 0.03 * au[6]
-    lowered = au[4] * (0.05 + 0.14 * (1.0 - u)) + 0.06 * au[9]
+    raised = 0.25 * au[1] * (1.0 - u) ** 1.3 + 0.21 * au[2] * u**0.8 + 0.04 * au[5] - 0.03 * au[6]
+    lowered = au[4] * (0.06 + 0.18 * (1.0 - u)) + 0.06 * au[9]
     y = -0.45 * person.brow_height - arch - raised + lowered
     return np.stack([side * x, y], axis=1)
 
@@ -131,16 +131,16 @@ class Eye:
 def eye(person: Person, au: ActionUnits, side: int, gaze: float, count: int = 13) -> Eye:
     """The opening of an eye; ``gaze`` moves the iris sideways."""
     u = np.linspace(-1.0, 1.0, count)
-    x, y, width = side * 0.43, -0.10, 0.215 * person.eye
+    x, y, width = side * 0.43, -0.10, 0.25 * person.eye
     droop = 0.04 * max(au[1] + au[15] - au[5], 0.0)  # the outer corner hangs in a sad face
-    up = 0.115 * person.eye + 0.085 * au[5] - 0.06 * au[7] - 0.025 * au[6] - 0.03 * au[9] - 0.02 * au[15]
-    down = 0.07 * person.eye + 0.015 * au[5] - 0.045 * au[7] - 0.06 * au[6] - 0.03 * au[9]
+    up = 0.13 * person.eye + 0.11 * au[5] - 0.075 * au[7] - 0.025 * au[6] - 0.03 * au[9] - 0.02 * au[15]
+    down = 0.08 * person.eye + 0.025 * au[5] - 0.05 * au[7] - 0.07 * au[6] - 0.03 * au[9]
     lid = (1.0 - u**2) ** 0.65
     tilt = droop * side * u
     upper = np.stack([x + width * u, y - max(up, 0.015) * lid + tilt], axis=1)
     lower = np.stack([x + width * u, y + max(down, -0.01) * lid**1.2 + tilt], axis=1)
     centre = np.array([[x + gaze * 0.07, y - 0.02]])
-    return Eye(upper, lower, centre, 0.10 * person.eye)
+    return Eye(upper, lower, centre, 0.12 * person.eye)
 
 
 @dataclass(frozen=True)
@@ -158,15 +158,15 @@ def mouth(person: Person, au: ActionUnits, count: int = 17) -> Mouth:
     """The lips and the opening between them."""
     u = np.linspace(-1.0, 1.0, count)
     middle = 0.30 + 0.50 * person.length
-    half = 0.34 + 0.15 * au[12] + 0.14 * au[20] - 0.07 * au[26] - 0.06 * au[23] + 0.03 * au[10]
-    gap = max(0.0, 0.10 * au[25] + 0.30 * au[26] - 0.02)
-    corner = middle - 0.17 * au[12] + 0.15 * au[15] + 0.05 * au[20] + 0.02 * au[10] + 0.45 * gap
+    half = 0.38 + 0.17 * au[12] + 0.15 * au[20] - 0.07 * au[26] - 0.06 * au[23] + 0.03 * au[10]
+    gap = max(0.0, 0.13 * au[25] + 0.34 * au[26] - 0.02)
+    corner = middle - 0.22 * au[12] + 0.20 * au[15] + 0.05 * au[20] + 0.02 * au[10] + 0.45 * gap
     corners = corner - 0.14 * au[14] * np.maximum(u, 0.0)  # the dimpler lifts one side
     top = middle - 0.11 * au[10] - 0.05 * au[9] - 0.05 * au[17] + 0.05 * au[12] * (gap < 0.04)
     roundness = 2.0 + 2.0 * max(au[20], 0.0) + 1.5 * max(au[10], 0.0)
     rise = 1.0 - np.abs(u) ** roundness
     press = 1.0 - 0.6 * max(au[23], 0.0)
-    thin, thick = 0.085 * person.lips * press, 0.11 * person.lips * press + 0.02 * au[17]
+    thin, thick = 0.095 * person.lips * press, 0.12 * person.lips * press + 0.02 * au[17]
     body = (1.0 - u**2) ** 0.6
     cupid = 1.0 - 0.22 * np.exp(-((u / 0.16) ** 2))
     upper = corners + (top - corners) * rise

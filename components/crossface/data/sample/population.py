@@ -149,7 +149,7 @@ def draw_faces(source: Source, count: int, rng: np.random.Generator) -> list[Fac
 
 def draw_intensity(expression: str, rng: np.random.Generator) -> float:
     """How strongly an expression shows: 0 for neutral, else mostly between a third and full."""
-    return 0.0 if expression == "neutral" else round(float(0.15 + 0.85 * rng.beta(2.0, 1.3)), 3)
+    return 0.0 if expression == "neutral" else round(float(0.25 + 0.75 * rng.beta(2.0, 1.2)), 3)
 
 
 def annotate(shown: list[str], intensities: list[float], habit: Habit, rng: np.random.Generator) -> list[str]:
@@ -194,7 +194,7 @@ def draw_person(name: str, crowd: Crowd, rng: np.random.Generator) -> Person:
     dark, pale = (np.array(colour) for colour in _SKIN[race])
     hair = np.array(_HAIR[race][int(rng.integers(len(_HAIR[race])))], dtype=float)
     grey = {3: rng.uniform(0.0, 0.6), 4: rng.uniform(0.7, 1.0)}.get(age, 0.0)
-    rest = {unit: float(rng.normal(0.0, 0.08)) for unit in UNITS}
+    rest = {unit: float(rng.normal(0.0, 0.06)) for unit in UNITS}
     return Person(
         id=name,
         gender=gender,

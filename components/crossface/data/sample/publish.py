@@ -282,10 +282,10 @@ def _align(image: Image.Image, points: Points) -> Image.Image:
 
 
 def _face_box(points: Points) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a face from the middle of the forehead to the chin."""
+    """Left, top, right and bottom of a face from a little above the brows to the chin."""
     left, top = points.min(axis=0).tolist()
     right, bottom = points.max(axis=0).tolist()
-    return left, top - 0.28 * (bottom - top), right, bottom
+    return left, top - 0.08 * (bottom - top), right, bottom
 
 
 def _write_rafdb(photos: Sequence[Seen], folder: Path, rng: np.random.Generator) -> list[Truth]:

@@ -1,0 +1,237 @@
+"""Scores, the gate and the sentences of the report, against scikit-learn and by hand."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from crossface.evaluate.config import GatePolicy
+from crossface.evaluate.findings import findings, signed_points
+from crossface.evaluate.gate import decide
+from crossface.evaluate.metrics import flat_metrics, gain_interval, measure, score
+from crossface.evaluate.tables import PREDICTION_SCHEMA
+
+
+def says(labels) -> np.ndarray:
+    """Probabilities whose greatest is at the labels."""
+    return np.eye(7, dtype=np.float32)[labels] * 0.65 + 0.05
+
+
+def test_scores_by_hand_with_absent_classes():
+    # label 0 three times: 0, 0, 1; label 1 once: 1; label 6 twice: 6, 2. Never a label: 2, 3, 4, 5.
+    found = score(np.array([0, 0, 0, 1, 6, 6]), says([0, 0, 1, 1, 6, 2]))
+    assert found.n == 6
+    assert found.accuracy == pytest.approx(4 / 6)
+    assert found.recall == pytest.approx([2 / 3, 1, None, None, None, None, 1 / 2])
+    assert found.precision == pytest.approx([1, 1 / 2, 0, None, None, None, 1])
+    assert found.balanced_accuracy == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert found.recall_std == pytest.approx(np.std([2 / 3, 1, 1 / 2]))
+    assert found.precision_mean == pytest.approx((1 + 1 / 2 + 0 + 1) / 4)
+    assert found.macro_f1 == pytest.approx((4 / 5 + 2 / 3 + 2 / 3) / 3)  # F1 of 0, 1 and 6
+    assert found.recall_matrix[0] == pytest.approx([2 / 3, 1 / 3, 0, 0, 0, 0, 0])
+    assert found.recall_matrix[3] == [None] * 7
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60))
+def test_scores_agree_with_scikit_learn(pairs):
+    labels, said = np.array(pairs).T
+    found = score(labels, says(said))
+    assert found.accuracy == pytest.approx(accuracy_score(labels, said))
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, said))
+    assert found.macro_f1 == pytest.approx(
+        f1_score(labels, said, labels=np.unique(labels), average="macro", zero_division=0)
+    )
+    for label, (recall, row) in enumerate(zip(found.recall, found.recall_matrix, strict=True)):
+        assert row[label] == recall
+        assert recall is None or sum(row) == pytest.approx(1)
+    json.dumps(found.__dict__, allow_nan=False)
+
+
+def predictions(said: dict[str, list[int]], labels=(0, 0, 1, 1, 2, 2), dataset=None) -> pa.Table:
+    """A table in which the mean head says ``said`` and the own head is always right."""
+    rows = [
+        {
+            "model": model,
+            "face_id": f"face {index}",
+            "dataset": (dataset or ["a"] * len(labels))[index],
+            "emotion": label,
+            "own": says(label).tolist(),
+            "mean": says(word).tolist(),
+        }
+        for model, words in said.items()
+        for index, (label, word) in enumerate(zip(labels, words, strict=True))
+    ]
+    return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
+
+
+def test_measure_keeps_models_heads_and_datasets_apart():
+    table = predictions(
+        {"baseline": [0, 0, 1, 3, 3, 3], "adapted": [0, 0, 1, 1, 2, 3]},
+        dataset=["a", "a", "a", "a", "b", "b"],
+    )
+    found = measure(table)
+    baseline, adapted = found["baseline"], found["adapted"]
+    assert baseline["per_dataset"]["a"]["mean"]["accuracy"] == pytest.approx(3 / 4)
+    assert baseline["per_dataset"]["b"]["mean"]["accuracy"] == 0
+    assert adapted["per_dataset"]["b"]["mean"]["accuracy"] == pytest.approx(1 / 2)
+    assert baseline["per_dataset"]["b"]["own"]["accuracy"] == 1
+    # the mean over datasets, not over faces
+    assert baseline["average"]["mean"]["accuracy"] == pytest.approx(3 / 8)
+    assert adapted["average"]["mean"]["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_gain_and_its_interval():
+    labels = [0, 1, 2] * 100
+    wrong = [3] * 100 + labels[100:]
+    better = gain_interval(predictions({"baseline": wrong, "adapted": labels}, labels), seed=0)
+    assert better["gain"] == pytest.approx(np.mean([34, 33, 33]) / 100, abs=1e-3)
+    assert 0.2 < better["low"] < better["gain"] < better["high"] < 0.5
+    same = gain_interval(predictions({"baseline": wrong, "adapted": wrong}, labels), seed=0)
+    assert same == {"gain": 0, "low": 0, "high": 0}  # paired: equal models differ in no resample
+
+
+def document(
+    before=0.5, after=0.52, probe_before=0.9, probe_after=0.6, low=0.01, high=0.03, datasets=("a", "b")
+):
+    """metrics.json with given numbers."""
+
+    def model(balanced, probe):
+        scores = {"accuracy": balanced, "balanced_accuracy": balanced, "macro_f1": balanced}
+        interval = probe and {"accuracy": probe, "low": probe - 0.02, "high": probe + 0.02, "chance": 0.5}
+        return {
+            "per_dataset": {name: {"mean": scores, "own": scores} for name in datasets},
+            "average": {"mean": scores, "own": scores},
+            "probe": interval,
+        }
+
+    metrics = {
+        "datasets": list(datasets),
+        "models": {"baseline": model(before, probe_before), "adapted": model(after, probe_after)},
+        "gain": {"gain": after - before, "low": low, "high": high},
+    }
+    verdict = decide(metrics, GatePolicy(min_balanced_accuracy=0.4, max_drop=0.05))
+    return metrics | {"verdict": {"passed": verdict.passed, "reasons": verdict.reasons}}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "passed", "sentence"),
+    [
+        ({}, True, "Kept: mean balanced accuracy is 52.0%, not below the floor of 40.0%."),
+        (
+            {"after": 0.39, "before": 0.39},
+            False,
+            "Broken: mean balanced accuracy is 39.0%, below the floor of 40.0%.",
+        ),
+        (
+            {"after": 0.44},
+            False,
+            "Broken: mean balanced accuracy is 44.0%, 6.0 points below the baseline's 50.0%;",
+        ),
+        (
+            {"after": 0.46},
+            True,
+            "Kept: mean balanced accuracy is 46.0%, 4.0 points below the baseline's 50.0%;",
+        ),
+        ({}, True, "Kept: mean balanced accuracy is 52.0%, 2.0 points above the baseline's 50.0%;"),
+        ({}, True, "Kept: the dataset probe fell from 90.0% to 60.0% (chance 50.0%)."),
+        (
+            {"probe_after": 0.92},
+            False,
+            "Broken: the dataset probe did not fall: 90.0% before, 92.0% after (chance 50.0%).",
+        ),
+        (
+            {"probe_before": 0.50, "probe_after": 0.51},
+            True,
+            "Kept: the dataset probe did not fall (50.0% before, 51.0% after), but it cannot",
+        ),
+        (
+            {"probe_before": None, "probe_after": None},
+            True,
+            "Kept: there is no dataset probe to compare, so the rule that it must fall does not apply.",
+        ),
+    ],
+)
+def test_gate(numbers, passed, sentence):
+    verdict = document(**numbers)["verdict"]
+    assert verdict["passed"] is passed
+    assert [reason for reason in verdict["reasons"] if reason.startswith(sentence)]
+    assert verdict["reasons"][0].startswith("Kept" if passed else "Broken")
+
+
+def test_the_probe_need_not_fall_where_the_policy_says_so():
+    metrics = document(probe_after=0.95)
+    assert decide(metrics, GatePolicy(probe_must_fall=False)).passed
+    assert len(decide(metrics, GatePolicy(probe_must_fall=False)).reasons) == 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "answers", "states"),
+    [
+        ({}, ["Yes, by 2.0 points", "Yes, the probe falls by 30.0 points", "Yes"], ["good", "good", "good"]),
+        (
+            {"after": 0.4, "low": -0.15, "high": -0.05, "probe_after": 0.95},
+            ["No, it is worse by 10.0 points", "No, the probe rises by 5.0 points", "No"],
+            ["bad", "bad", "bad"],
+        ),
+        (
+            {"after": 0.49, "low": -0.03, "high": 0.01, "probe_after": 0.89},
+            [
+                "No clear difference (\N{MINUS SIGN}1.0 points)",
+                "No clear difference (\N{MINUS SIGN}1.0 points)",
+                "Yes",
+            ],
+            ["open", "open", "good"],
+        ),
+        (
+            {"probe_before": 0.51, "probe_after": 0.5},
+            ["Yes, by 2.0 points", "There is no bias to remove", "Yes"],
+            ["good", "open", "good"],
+        ),
+        (
+            {"probe_before": None, "probe_after": None, "datasets": ("a",)},
+            ["Yes, by 2.0 points", "Cannot be said", "Yes"],
+            ["good", "open", "good"],
+        ),
+    ],
+    ids=["better", "worse", "unclear", "no bias", "one dataset"],
+)
+def test_findings_say_what_the_numbers_say(numbers, answers, states):
+    found = findings(document(**numbers))
+    assert [finding.answer for finding in found] == answers
+    assert [finding.state for finding in found] == states
+
+
+def test_findings_name_numbers_and_datasets():
+    better, biased, _ = findings(document())
+    assert "averaged over 2 datasets, is 52.0%; the baseline has 50.0%" in better.detail
+    assert "+1.0 to +3.0 points" in better.detail
+    assert "It is higher on a and b." in better.detail
+    assert "75% of the excess over chance is gone" in biased.detail  # (.9 - .6) / (.9 - .5)
+    one = findings(document(probe_before=None, probe_after=None, datasets=("a",)))
+    assert "only one dataset" in one[1].detail
+    few = findings(document(probe_before=None, probe_after=None))
+    assert "too few faces" in few[1].detail
+
+
+def test_signed_points():
+    texts = [signed_points(value) for value in (0.0312, -0.0312, 0.0001, -0.0001)]
+    assert texts == ["+3.1", "\N{MINUS SIGN}3.1", "0.0", "0.0"]
+
+
+def test_flat_metrics_are_finite_floats_of_the_mean_head():
+    table = predictions({"baseline": [0, 0, 1, 3, 3, 3], "adapted": [0, 0, 1, 1, 2, 3]})
+    metrics = {"models": measure(table), "gain": gain_interval(table, 0)}
+    for model in metrics["models"].values():
+        model["probe"] = None
+    metrics["models"]["adapted"]["probe"] = {"accuracy": 0.6, "low": 0.5, "high": 0.7, "chance": 1 / 3}
+    flat = flat_metrics(metrics)
+    assert flat["baseline/a/accuracy"] == pytest.approx(1 / 2)
+    assert flat["adapted/average/balanced_accuracy"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert flat["adapted/probe/accuracy"] == 0.6
+    assert "baseline/probe/accuracy" not in flat
+    assert all(type(value) is float and np.isfinite(value) for value in flat.values())

@@ -1,0 +1,98 @@
+"""Parameters: shorthands, overrides, and one clear line for every fault."""
+
+import pytest
+import yaml
+
+from crossface.errors import ConfigError
+from crossface_pipelines.cli import main
+from crossface_pipelines.training.params import load_params
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "faces").mkdir()
+
+    def write(**changes):
+        values = {
+            "datasets": [{"key": "raf", "format": "rafdb", "source": str(tmp_path / "faces")}],
+            "train": {"epochs": 5, "cda": {"lambda_labels": 0.2}},
+            "adapted": {"adapt": "cda", "cda": {"lambda_features": 0.3}},
+            **changes,
+        }
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_shared_values_reach_every_section(write):
+    params = load_params(write(seed=7, crop={"size": 64}))
+    assert params.baseline.epochs == params.adapted.epochs == 5
+    assert params.adapted.cda.lambda_features == 0.3
+    assert params.adapted.cda.lambda_labels == 0.2
+    assert {params.baseline.seed, params.probe.seed, params.evaluation.seed, params.datasets[0].seed} == {7}
+    assert {params.baseline.image_size, params.adapted.image_size, params.probe.image_size} == {64}
+
+
+def test_assignments_win(write):
+    params = load_params(
+        write(), ["train.epochs=3", "adapted.epochs=4", "datasets.raf.seed=9", "baseline.loss=ce"]
+    )
+    assert (params.baseline.epochs, params.adapted.epochs, params.datasets[0].seed) == (3, 4, 9)
+    assert params.baseline.loss == "ce"
+
+
+@pytest.mark.parametrize(
+    ("changes", "assignments", "line"),
+    [
+        ({"trian": {}}, [], "trian: unknown key"),
+        ({"crop": {"sise": 3}}, [], "crop.sise: unknown key"),
+        ({"crop": "big"}, [], "crop: should be a mapping (got 'big')"),
+        ({"datasets": []}, [], "datasets: at least one is needed"),
+        ({}, ["train.lr=fast"], "baseline.lr: Input should be a valid number"),
+        ({}, ["train.lr=-1"], "baseline.lr: Input should be greater than 0 (got -1)"),
+        ({}, ["train.lr"], "--set train.lr: not of the form key=value"),
+        ({}, ["datasets.nobody.source=x"], "--set datasets.nobody.source: nothing is called nobody"),
+        (
+            {},
+            ["datasets.raf.source=nowhere/at/all"],
+            "datasets.raf.source: nowhere/at/all is not a directory",
+        ),
+        ({}, ["datasets.raf.format=tiff"], "datasets.raf.format: "),
+        ({}, ["datasets.raf.key=Raf DB"], "datasets.Raf DB.key: "),
+        ({}, ["datasets=3"], "datasets: at least one is needed"),
+    ],
+)
+def test_each_fault_is_one_line_that_names_its_key(write, changes, assignments, line):
+    with pytest.raises(ConfigError) as error:
+        load_params(write(**changes), assignments)
+    assert [found for found in str(error.value).splitlines() if found.startswith(line)]
+
+
+def test_two_datasets_with_one_name(write, tmp_path):
+    item = {"key": "raf", "format": "rafdb", "source": str(tmp_path / "faces")}
+    with pytest.raises(ConfigError, match="two datasets are called raf"):
+        load_params(write(datasets=[item, item]))
+
+
+def test_all_faults_are_told_at_once(write):
+    with pytest.raises(ConfigError) as error:
+        load_params(write(trian={}, crop={"sise": 1}), ["train.epochs=0", "datasets.raf.source=nowhere"])
+    text = str(error.value)
+    assert all(key in text for key in ("trian", "crop.sise", "baseline.epochs", "datasets.raf.source"))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(None, "no such file"), ("a: [1", "params.yaml: "), ("- 1", "not a mapping"), ("", "not a mapping")],
+)
+def test_unreadable_file_is_named_and_the_exit_code_is_2(tmp_path, capsys, content, line):
+    path = tmp_path / "params.yaml"
+    if content is not None:
+        path.write_text(content)
+    assert main(["run", "--params", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert line in said
+    assert len(said.splitlines()) == 1
