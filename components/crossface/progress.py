@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 INTERVAL_S = 5.0
+_ETA_FROM = 0.01  # share done from which an ETA means something: workers have started by then
 
 MARK = "> "
 """Begins every line that a step prints for people, so that a log can be reduced to them."""
@@ -47,8 +48,12 @@ class Progress:
         now = time.monotonic()
         if now - self._printed >= self._interval and self._done < self._total:
             self._printed = now
-            left = (now - self._start) / max(self._done, 1) * (self._total - self._done)
-            self._print(f"{self._rate()}  ETA {_clock(left)}")
+            self._print(f"{self._rate()}  ETA {self._eta(now)}")
+
+    def _eta(self, now: float) -> str:
+        if self._done < self._total * _ETA_FROM:
+            return "?"
+        return _clock((now - self._start) / self._done * (self._total - self._done))
 
     def _rate(self) -> str:
         return f"{self._done / max(time.monotonic() - self._start, 1e-9):.3g}/s"

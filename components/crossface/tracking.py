@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -54,8 +55,9 @@ class StepRun:
         """Log parameters under the step's name (``train.lr``), nested mappings with dots."""
         flat = [Param(key, str(value)[:_PARAM_LIMIT]) for key, value in flatten(params, self._step)]
         for start in range(0, len(flat), _BATCH):
-            part = flat[start : start + _BATCH]
-            self._call(lambda client, part=part: client.log_batch(self.run_id, params=part))
+            self._call(
+                partial(MlflowClient.log_batch, run_id=self.run_id, params=flat[start : start + _BATCH])
+            )
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""

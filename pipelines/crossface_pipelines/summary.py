@@ -25,10 +25,8 @@ def text(run: LocalRun, tracking_uri: str, model_name: str) -> str:
 def accuracy_table(metrics: Mapping) -> list[str]:
     """Accuracy and balanced accuracy of both models on each dataset's test split (mean of the heads)."""
     models = metrics["models"]
-    lines = [
-        f"{'':12}  {'accuracy':^18}  {'balanced accuracy':^18}",
-        f"{'test set':12}  {'baseline':>8}  {adapted_name(metrics):>8}  {'baseline':>8}  {adapted_name(metrics):>8}",
-    ]
+    pair = f"  {'baseline':>8}  {adapted_name(metrics):>8}"
+    lines = [f"{'':12}  {'accuracy':^18}  {'balanced accuracy':^18}", f"{'test set':12}{pair}{pair}"]
     rows = {
         name: {key: models[key]["per_dataset"][name]["mean"] for key in models}
         for name in metrics["datasets"]
@@ -67,7 +65,10 @@ def adapted_name(metrics: Mapping) -> str:
 def _registered(run: LocalRun, metrics: Mapping, model_name: str) -> str:
     verdict = metrics["verdict"]
     if not verdict["passed"]:
-        return "no: " + "; ".join(verdict["reasons"])
+        broken = [
+            reason.removeprefix("Broken: ") for reason in verdict["reasons"] if reason.startswith("Broken")
+        ]
+        return "no: " + " ".join(broken)
     tags = [found.data.tags for found in tracking.step_runs(MlflowClient(), run.run_id, "register")]
     version = tags[0]["crossface.model_version"]
     return f"{model_name} version {version}"

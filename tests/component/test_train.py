@@ -1,17 +1,14 @@
 """Training on small drawn problems: it learns, it is repeatable, it stops when it must."""
 
-import json
-
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 
+from crossface.errors import DataError
 from crossface.model.config import NetConfig
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import load_model, save_model
-from crossface.errors import DataError
 from crossface.train.config import AdaptationConfig, TrainConfig
 from crossface.train.data import Faces
 from crossface.train.trainer import DivergenceError, Trainer

@@ -1,4 +1,4 @@
-"""Adaptive cross entropy: values worked by hand from equations 10 to 13, and the corners the paper leaves open."""
+"""Adaptive cross entropy: equations 10 to 13 by hand, and the corners that the paper leaves open."""
 
 import pytest
 import torch
@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from crossface.train.ace import ace_weights, alpha_steps, class_counts, cross_entropy, one_hot
 
 # 3 samples of class 0 of which 1 is right, 1 sample of class 1, wrong; class 2 is absent, so c = 2.
-# w_d = 2 (1 - 3/4) / 1, 2 (1 - 1/4) / 1 = .5, 1.5;  misses 2/3, 1;  w_p = 2 (2/3) / (5/3), 2 / (5/3) = .8, 1.2
+# w_d = 2 (1 - 3/4) / 1, 2 (1 - 1/4) / 1 = .5, 1.5
+# misses 2/3, 1;  w_p = 2 (2/3) / (5/3), 2 / (5/3) = .8, 1.2
 # w = .4, 1.8;  mean 1.1
 COUNT, HIT = torch.tensor([3.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 0.0])
 

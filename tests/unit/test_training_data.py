@@ -46,7 +46,7 @@ def test_augmentation_shifts_and_flips_whole_images():
     flips, shifts = [], set()
     for columns, rows in zip(out[:, 0].numpy().astype(int), out[:, 1].numpy().astype(int), strict=True):
         assert (columns == columns[0]).all()
-        assert (rows.T == rows[:, 0]).all()
+        assert (rows[:, 0] == rows.T).all()
         line = columns[0]
         flips.append(line[0] > line[-1])
         offset = (line[::-1] if flips[-1] else line)[size // 2] - size // 2

@@ -22,8 +22,10 @@ from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.gate import Verdict, decide
 from crossface.evaluate.metrics import MODELS, flat_metrics, gain_interval, measure, stack
 from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
-from crossface.evaluate.tables import predict_test_faces, sample_features
+from crossface.evaluate.tables import predict_test_faces, sample_crops, sample_features
 from crossface.model.saving import load_model
+
+SAMPLE_FILE = "sample.parquet"
 
 _PACKAGES = ("torch", "scikit-learn", "umap-learn", "pyarrow", "numpy")
 
@@ -46,7 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare the adapted model with the baseline and decide whether it may be promoted.
 
-    Writes ``predictions.parquet``, ``features.parquet``, ``metrics.json``, ``report.html`` and ``figures/``.
+    Writes ``predictions.parquet``, ``features.parquet``, ``metrics.json``, ``report.html``, ``figures/`` and
+    ``sample.parquet``: a few test crops on which an export of the model can be checked.
     The metrics are computed from the two tables alone, and the report from the files alone.
 
     Args:
@@ -84,6 +87,7 @@ def evaluate(
     with atomic_folder(out) as folder:
         pq.write_table(predictions, folder / PREDICTIONS_FILE, compression="zstd")
         pq.write_table(features, folder / FEATURES_FILE, compression="zstd")
+        pq.write_table(sample_crops(crops), folder / SAMPLE_FILE)
         (folder / METRICS_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
         write_report(folder, facts)
     return Evaluation(document, verdict)

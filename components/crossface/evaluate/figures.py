@@ -128,15 +128,17 @@ def _probes(rows: Sequence[tuple[str, dict[str, Any]]]) -> Drawing:
         colour = {"Baseline features": _INK, "Adapted features": "#0072B2"}.get(name, "#8a8f98")
         ends = [probe["low"], probe["high"]]
         axes.plot(ends, [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot(probe["accuracy"], place, "o", color=colour, markersize=6.5, clip_on=False)
-        value = f"{probe['accuracy']:.1%}"
-        axes.text(1.27, place, value, transform=axes.get_yaxis_transform(), ha="right", va="center")
+        axes.plot(probe["accuracy"], place, "o", color=colour, markersize=5, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="faces whose dataset is named rightly")
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     axes.xaxis.set_major_locator(mpl.ticker.MultipleLocator(0.25))
-    axes.spines["left"].set_visible(False)
+    values = axes.twinx()  # a second column of labels, on the right
+    values.set_ylim(axes.get_ylim())
+    values.set_yticks(range(len(rows)), [f"{probe['accuracy']:.1%}" for _, probe in rows])
+    for labels in (axes, values):
+        labels.spines["left"].set_visible(False)
+        labels.tick_params(axis="y", length=0, pad=8)
     said = ", ".join(f"{name.lower()} {probe['accuracy']:.1%}" for name, probe in rows)
     description = f"Accuracy of dataset probes with 95% intervals: {said}; chance {chance:.1%}."
     return Drawing("probe", description, figure)

@@ -44,6 +44,13 @@ FEATURE_SCHEMA = pa.schema(
 )
 
 
+def sample_crops(crops: list[Path], each: int = 16) -> pa.Table:
+    """The first test crops of every dataset, rows of ``CROP_SCHEMA``."""
+    return pa.concat_tables(
+        open_crops([folder]).filter(pc.field("split") == "test").head(each) for folder in crops
+    )
+
+
 def predict_test_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) -> pa.Table:
     """Predict every test face of every dataset with every model, a dataset at a time to bound memory.
 

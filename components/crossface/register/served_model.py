@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 _MAX_PIXELS = 100_000_000
 
 
-class ExpressionModel(PythonModel):
+class ExpressionModel(PythonModel):  # type: ignore[misc]
     """Face crops in, seven probabilities and the likeliest expression out."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -41,8 +41,8 @@ class ExpressionModel(PythonModel):
 
         Args:
             context: unused, the network is open.
-            model_input: column ``image``: encoded image files (JPEG, PNG) as bytes, or base64 text, each a face
-                crop; one that is not square is cut to its middle.
+            model_input: column ``image``: JPEG or PNG files as bytes, or as base64 text, each a face crop;
+                one that is not square is cut to its middle.
             params: none are known.
 
         Returns:

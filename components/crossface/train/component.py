@@ -23,7 +23,7 @@ def train(crops: Input[List[Dataset]], config: dict, model: Output[Model], metri
     from crossface.train.train import train
 
     parsed = TrainConfig.parse(config, where="train")
-    with tracking.step_run("train", variant=parsed.adapt, params=parsed.model_dump()) as run:
+    with tracking.step_run("train", variant=parsed.title, params=parsed.model_dump()) as run:
         run.log_crops(crops)
         trained = train([Path(folder.path) for folder in crops], parsed, Path(model.path), run.log_metrics)
         run.log_artifact(Path(model.path), "model")

@@ -24,7 +24,7 @@ class AdaptationConfig(Config):
 
 
 class TrainConfig(Config):
-    """Configuration of the step. Defaults follow the paper where it says, see the README where it does not."""
+    """Configuration of the step. Defaults follow the paper where it says, and the README where not."""
 
     adapt: Literal["none", "cda"] = "none"
     backbone: Backbone = "resnet50"
@@ -50,3 +50,8 @@ class TrainConfig(Config):
     select: Literal["best", "last"] = "best"
     """Which epoch is kept: the best mean balanced accuracy on the dev splits, or the last."""
     seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """What the training is called in logs."""
+        return "pooled" if self.adapt == "none" else self.adapt

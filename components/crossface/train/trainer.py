@@ -65,7 +65,8 @@ class Trainer:
             )
         )
         self.method = build_method(config, train.datasets, feature_width(self.net.backbone))
-        self.net.to(self.device, memory_format=torch.channels_last)
+        self.net.to(self.device)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.method.to(self.device)
         self.parameters = [*self.net.parameters(), *self.method.parameters()]
         self.optimizer = torch.optim.SGD(
@@ -93,15 +94,18 @@ class Trainer:
             DivergenceError: a loss is not finite, naming step and parts.
         """
         history: list[dict[str, float]] = []
+        scored = ""
         best, kept, best_state = -math.inf, {}, {}
-        label = f"train {self.config.adapt}"
+        label = f"train {self.config.title}"
         with Progress(label, total=self.total_steps, unit="steps") as progress:
             for epoch in range(1, self.config.epochs + 1):
-                row = {"epoch": float(epoch), **self._epoch(progress), **self._dev_metrics()}
+                note = f"epoch {epoch}/{self.config.epochs}  {scored}"
+                row = {"epoch": float(epoch), **self._epoch(progress, note), **self._dev_metrics()}
                 history.append(row)
                 on_epoch(row, epoch)
                 score = row["dev_balanced_accuracy"]
-                progress.update(0, f"epoch {epoch}/{self.config.epochs}  dev balanced accuracy {score:.3f}")
+                scored = f"dev balanced accuracy {score:.3f}"
+                progress.update(0, f"epoch {epoch}/{self.config.epochs}  {scored}")
                 if self.config.select == "last" or score > best:
                     best, kept = score, row
                     best_state = copy.deepcopy(self.net.state_dict())
@@ -130,7 +134,7 @@ class Trainer:
         self.step += 1
         return {**loss.parts, "loss": loss.total.detach(), "gradient_norm": norm.detach()}
 
-    def _epoch(self, progress: Progress) -> dict[str, float]:
+    def _epoch(self, progress: Progress, note: str) -> dict[str, float]:
         self.net.train()
         self.method.train()
         start = time.perf_counter()
@@ -138,7 +142,7 @@ class Trainer:
         for images, emotion, dataset in self._batches():
             for name, value in self.train_step(images, emotion, dataset).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
-            progress.update(1)
+            progress.update(1, note)
         means = {name: float(value) / self.epoch_steps for name, value in sums.items()}
         if not math.isfinite(means["loss"]):
             parts = ", ".join(f"{name}={value:.3g}" for name, value in means.items())
@@ -149,7 +153,7 @@ class Trainer:
         return {
             **means,
             "progress": self.step / self.total_steps,
-            "lr": self.schedule.get_last_lr()[0],
+            "lr": float(self.schedule.get_last_lr()[0]),
             "images_per_s": images_per_s,
         }
 

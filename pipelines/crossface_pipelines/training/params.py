@@ -70,7 +70,7 @@ def load_params(file: Path, assignments: Sequence[str] = ()) -> TrainingParams:
     if faults:
         # a fault in the shared section shows up in both trainings
         raise ConfigError("\n".join(dict.fromkeys(faults)))
-    return TrainingParams(datasets=datasets, **parsed)
+    return TrainingParams(datasets=tuple(datasets), **parsed)
 
 
 def _read(file: Path) -> dict[str, Any]:

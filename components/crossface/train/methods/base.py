@@ -22,7 +22,7 @@ class StepLoss:
 class Method(nn.Module, ABC):
     """A training objective with the parts of the network that only training needs."""
 
-    def __init__(self, config: TrainConfig, datasets: tuple[str, ...]) -> None:
+    def __init__(self, config: TrainConfig, datasets: tuple[str, ...], width: int) -> None:
         super().__init__()
         self.config = config
         self.datasets = datasets

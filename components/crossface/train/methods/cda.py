@@ -28,7 +28,7 @@ class CrossDatasetAdaptation(Method):
     """A head a dataset, and a dataset classifier that f and g learn to mislead."""
 
     def __init__(self, config: TrainConfig, datasets: tuple[str, ...], width: int) -> None:
-        super().__init__(config, datasets)
+        super().__init__(config, datasets, width)
         self.label_extractor = LabelExtractor(config.cda.label_dropout)
         self.dataset_classifier = DatasetClassifier(width, len(datasets), config.cda.normalize_features)
         self._warm_start()

@@ -13,7 +13,7 @@ class Pooled(Method):
     """One emotion classifier on all samples, with cross entropy (equation 8) or ACE (equation 10)."""
 
     def __init__(self, config: TrainConfig, datasets: tuple[str, ...], width: int) -> None:
-        super().__init__(config, datasets)
+        super().__init__(config, datasets, width)
 
     @classmethod
     def heads(cls, datasets: tuple[str, ...]) -> tuple[str, ...]:
