@@ -2,10 +2,11 @@
 PYTHON ?= python3
 FACES ?= 3600
 SEED ?= 0
+ENGINE ?= docker
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run test check images clean
+.PHONY: run test images clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run data/sample  ## the whole pipeline on drawn sample data
@@ -31,6 +32,10 @@ data/sample: | .venv/.run
 .venv/.test: .venv/.run
 	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines,dev]'
 	@touch $@
+
+images:  ## what `crossface run --runner docker` runs the steps in
+	$(ENGINE) build --file images/Dockerfile --tag crossface-data:dev .
+	$(ENGINE) build --file images/Dockerfile --tag crossface-torch:dev --build-arg EXTRA=torch .
 
 clean:  ## forget runs, their cache and the sample data
 	rm -rf runs data/sample

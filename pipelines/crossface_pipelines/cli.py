@@ -112,6 +112,7 @@ def _run(arguments: argparse.Namespace) -> None:
     params = load_params(_params_file(arguments.params), arguments.set)
     from crossface_pipelines import summary
     from crossface_pipelines.local import open_run, run_locally
+    from crossface_pipelines.revision import with_revisions
     from crossface_pipelines.runners import make_runner
     from crossface_pipelines.training.pipeline import training_pipeline
 
@@ -119,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> None:
     run_id = open_run(arguments.runs)
     runner, profile = make_runner(arguments.runner, params, caching)
     pipeline = training_pipeline(profile)
-    done = run_locally(run_id, pipeline, params.arguments(), arguments.runs, runner, caching)
+    done = run_locally(run_id, pipeline, with_revisions(params).arguments(), arguments.runs, runner, caching)
     print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], params.registration.model_name))
 
 

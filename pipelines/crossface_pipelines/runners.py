@@ -26,12 +26,21 @@ def make_runner(kind: str, params: TrainingParams, caching: bool) -> tuple[Any, 
 
 
 def _docker_runner(params: TrainingParams) -> Any:
-    """Containers as this user, read-only but for /tmp and what the run writes, without capabilities."""
+    """Containers as this user, read-only but for /tmp and what the run writes, without capabilities.
+
+    They share the host's network, so that a tracking server on this machine's loopback is the same address
+    for them.
+    """
     import docker
     from docker.types import Mount
     from kfp import local
     from kfp.local import docker_task_handler
 
+    if not os.environ["MLFLOW_TRACKING_URI"].startswith("http"):
+        raise ConfigError(
+            "--runner docker: containers need an MLflow server: start one with mlflow server, "
+            "and set MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
+        )
     try:
         engine = docker.from_env()
         images = {tag for image in engine.images.list() for tag in image.tags}
@@ -47,6 +56,7 @@ def _docker_runner(params: TrainingParams) -> Any:
         user=f"{os.getuid()}:{os.getgid()}",
         environment={**passed, "HOME": "/tmp", "PYTHONUNBUFFERED": "1"},  # noqa: S108  a tmpfs of the container
         mounts=[Mount(path, path, type="bind", read_only=True) for path in sources],
+        network_mode="host",
         read_only=True,
         tmpfs={"/tmp": "size=2g"},  # noqa: S108
         cap_drop=["ALL"],

@@ -5,6 +5,7 @@ import yaml
 
 from crossface.errors import ConfigError
 from crossface_pipelines.cli import main
+from crossface_pipelines.revision import with_revisions
 from crossface_pipelines.training.params import load_params
 
 
@@ -96,3 +97,15 @@ def test_unreadable_file_is_named_and_the_exit_code_is_2(tmp_path, capsys, conte
     assert str(path) in said
     assert line in said
     assert len(said.splitlines()) == 1
+
+
+def test_changed_files_change_the_revision_and_a_given_one_is_kept(write, tmp_path):
+    (tmp_path / "faces" / "deep").mkdir()
+    (tmp_path / "faces" / "deep" / "a.jpg").write_bytes(b"12")
+    params = load_params(write())
+    before, again = (with_revisions(params).datasets[0].revision for _ in range(2))
+    assert before == again != ""
+    (tmp_path / "faces" / "deep" / "a.jpg").write_bytes(b"123")
+    assert with_revisions(params).datasets[0].revision != before
+    given = load_params(write(), ["datasets.raf.revision=v2"])
+    assert with_revisions(given).datasets[0].revision == "v2"

@@ -1,0 +1,33 @@
+"""A fingerprint of a dataset's files, for caches that see only its path."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from crossface_pipelines.training.params import TrainingParams
+
+
+def with_revisions(params: TrainingParams) -> TrainingParams:
+    """Give each dataset that names no revision the fingerprint of its files."""
+    datasets = tuple(
+        dataset
+        if dataset.revision
+        else dataset.model_copy(update={"revision": listing_digest(Path(dataset.source))})
+        for dataset in params.datasets
+    )
+    return params.model_copy(update={"datasets": datasets})
+
+
+def listing_digest(folder: Path) -> str:
+    """Hash the names, sizes and modification times of all files below a folder, without reading them.
+
+    About a second for 100,000 files. Links are not followed.
+    """
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            status = os.lstat(os.path.join(root, name))  # noqa: PTH118  pathlib is several times slower here
+            line = f"{root}/{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
