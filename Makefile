@@ -1,5 +1,6 @@
 # `make run` and `make test` need Python 3.11 to 3.13, pip and make; everything else they install into .venv.
 PYTHON ?= python3
+# of the drawn data; `make clean` first to draw anew
 FACES ?= 3600
 SEED ?= 0
 ENGINE ?= docker
@@ -25,7 +26,7 @@ data/sample: | .venv/.run
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V); name another: make PYTHON=python3.12"; exit 1; }
 	@echo "Installing into .venv (PyTorch is large: this takes some minutes, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines]'
 	@touch $@
 

@@ -29,6 +29,8 @@ RUN_TAG = "kfp.pipeline_run_id"
 STEP_TAG = "crossface.step"
 VARIANT_TAG = "crossface.variant"
 PARENT_TAG = "mlflow.parentRunId"
+OURS_TAG = "crossface.opened"
+"""On parent runs that we opened ourselves, and so close ourselves."""
 _NAME_TAG = "mlflow.runName"
 _PARAM_LIMIT = 6000  # characters of a parameter's value that MLflow stores
 _BATCH = 100  # parameters a request
@@ -129,18 +131,29 @@ def step_run(
 
 def parent_run(client: MlflowClient, pipeline_run_id: str) -> Run:
     """Find or make the parent run of a pipeline run; of several, made in a race, the earliest counts."""
-    experiment = experiment_id(client)
+    if found := find_parent_run(client, pipeline_run_id):
+        return found
+    tags = {RUN_TAG: pipeline_run_id, OURS_TAG: "true"}
+    made = client.create_run(experiment_id(client), tags=tags, run_name=pipeline_run_id)
+    first = find_parent_run(client, pipeline_run_id) or made
+    if first.info.run_id != made.info.run_id:
+        client.delete_run(made.info.run_id)  # another step was faster
+    return first
+
+
+def find_parent_run(client: MlflowClient, pipeline_run_id: str) -> Run | None:
+    """The parent run of a pipeline run, if there is one."""
     query = f"tags.`{RUN_TAG}` = '{pipeline_run_id}'"
-    found = client.search_runs([experiment], query, order_by=["attributes.start_time ASC"], max_results=50)
+    found = client.search_runs([experiment_id(client)], query, max_results=1000)
     parents = [run for run in found if PARENT_TAG not in run.data.tags]
-    if parents:
-        return parents[0]
-    return client.create_run(experiment, tags={RUN_TAG: pipeline_run_id}, run_name=pipeline_run_id)
+    return min(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
 
 
 def step_runs(client: MlflowClient, pipeline_run_id: str, step: str) -> list[Run]:
     """The runs of one step of a pipeline run, newest first."""
-    parent = parent_run(client, pipeline_run_id)
+    parent = find_parent_run(client, pipeline_run_id)
+    if parent is None:
+        return []
     query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and tags.`{STEP_TAG}` = '{step}'"
     return list(
         client.search_runs([parent.info.experiment_id], query, order_by=["attributes.start_time DESC"])

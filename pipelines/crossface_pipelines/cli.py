@@ -68,11 +68,10 @@ def _parser() -> argparse.ArgumentParser:
 
     compile_ = commands.add_parser("compile", help="write the training pipeline as KFP's YAML")
     compile_.add_argument("out", type=Path, help="the .yaml file to write")
+    _add_params(compile_)
+    compile_.add_argument("--data-image", required=True, help="image of the data steps, best with its digest")
     compile_.add_argument(
-        "--data-image", default="crossface-data:dev", help="image of the data steps (default %(default)s)"
-    )
-    compile_.add_argument(
-        "--torch-image", default="crossface-torch:dev", help="image of the other steps (default %(default)s)"
+        "--torch-image", required=True, help="image of the other steps, best with its digest"
     )
     compile_.set_defaults(call=_compile)
     return parser
@@ -116,11 +115,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from crossface_pipelines.runners import make_runner
     from crossface_pipelines.training.pipeline import training_pipeline
 
-    caching = not arguments.no_cache
-    run_id = open_run(arguments.runs)
-    runner, profile = make_runner(arguments.runner, params, caching)
-    pipeline = training_pipeline(profile)
-    done = run_locally(run_id, pipeline, with_revisions(params).arguments(), arguments.runs, runner, caching)
+    caching, values = not arguments.no_cache, with_revisions(params).arguments()
+    with open_run(arguments.runs) as run_id:
+        runner, profile = make_runner(arguments.runner, params, caching)
+        done = run_locally(run_id, training_pipeline(profile), values, arguments.runs, runner, caching)
     print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], params.registration.model_name))
 
 
@@ -128,12 +126,15 @@ def _compile(arguments: argparse.Namespace) -> None:
     from kfp.compiler import Compiler
 
     from crossface_pipelines.profiles import container_profile
+    from crossface_pipelines.training.params import load_params
     from crossface_pipelines.training.pipeline import training_pipeline
 
     if arguments.out.suffix != ".yaml":
         raise ConfigError(f"{arguments.out}: should end in .yaml")
+    params = load_params(_params_file(arguments.params), arguments.set, check_sources=False)
     images = {"data": arguments.data_image, "torch": arguments.torch_image}
-    Compiler().compile(training_pipeline(container_profile(images)), str(arguments.out))
+    pipeline = training_pipeline(container_profile(images))
+    Compiler().compile(pipeline, str(arguments.out), pipeline_parameters=params.arguments())
     print(arguments.out)
 
 

@@ -12,7 +12,7 @@ from crossface.progress import MARK
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CACHED = re.compile(r"Task (\S+) cache hit")
-_ERROR = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception|Interrupt)): (.*)")
+_ERROR = re.compile(r"^(crossface\.)?(?:\w+\.)*(\w+(?:Error|Exception|Interrupt)): (.*)")
 
 
 class Console(io.TextIOBase):
@@ -57,14 +57,11 @@ class Console(io.TextIOBase):
         elif cached := _CACHED.search(text):
             self._show(f"{cached[1]}: from the cache")
         elif error := _ERROR.match(text):
-            self.failures.append(error[2] if error[1] in _OURS else f"{error[1]}: {error[2]}")
+            # the message of our own errors is the whole story
+            self.failures.append(error[3] if error[1] else f"{error[2]}: {error[3]}")
 
     def _show(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
         # not print(): kfp.local replaces it while a step runs by one that also writes here
         self._terminal.write(f"{minutes:3d}:{seconds:02d}  {text}\n")
         self._terminal.flush()
-
-
-_OURS = frozenset({"DataError", "ConfigError", "ExportError", "DivergenceError"})
-"""Errors whose message is the whole story."""

@@ -7,12 +7,12 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossface.errors import CrossfaceError
+from crossface.errors import ConfigError, CrossfaceError
 from crossface_pipelines.console import Console
 
 EXPERIMENT = "crossface"
@@ -32,32 +32,69 @@ class LocalRun:
     report: Path
 
 
-def open_run(runs: Path) -> str:
+@contextlib.contextmanager
+def open_run(runs: Path) -> Iterator[str]:
     """Name a new run and open it in MLflow, before steps that run side by side would race to do so.
 
-    Afterwards the environment, which the steps inherit, says where to track and what the run is called.
+    Inside, the environment, which the steps inherit, says where to track and what the run is called.
 
-    Returns:
+    Yields:
         The run's id.
-    """
-    from mlflow import MlflowClient
 
-    from crossface import tracking
+    Raises:
+        ConfigError: the tracking server cannot be reached.
+    """
+    from crossface.finalize.finalize import close_parent_run
 
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     runs.mkdir(parents=True, exist_ok=True)
-    store = runs.absolute() / "mlflow.db"
-    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
-    name = os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{runs.absolute() / 'mlflow.db'}")
+    os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.update({"KFP_RUN_ID": run_id, "PYTHONUNBUFFERED": "1"})
+    _open_parent_run(run_id, runs)
+    try:
+        yield run_id
+    except BaseException as error:  # also what keeps the pipeline from reaching its own exit task
+        close_parent_run(run_id, "FAILED" if isinstance(error, Exception) else "CANCELED")
+        raise
+
+
+def _open_parent_run(run_id: str, runs: Path) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from crossface import tracking
+
     for chatty in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = MlflowClient()
-    if uri == f"sqlite:///{store}" and client.get_experiment_by_name(name) is None:
-        client.create_experiment(name, artifact_location=(store.parent / "mlartifacts").as_uri())
-    tracking.parent_run(client, run_id)
-    return run_id
+    uri, name = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_EXPERIMENT_NAME"]
+    try:
+        with _impatient():
+            client = MlflowClient()
+            # without a server, MLflow would put a store's files into the working directory
+            if uri.startswith("sqlite:") and client.get_experiment_by_name(name) is None:
+                client.create_experiment(name, artifact_location=(runs.absolute() / "mlartifacts").as_uri())
+            tracking.parent_run(client, run_id)
+    except MlflowException as error:
+        raise ConfigError(f"MLFLOW_TRACKING_URI: {uri} cannot be used: {_first_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Give MLflow one try of ten seconds; by default it takes minutes to give a server up."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    added = {key: value for key, value in limits.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            del os.environ[key]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def run_locally(
@@ -81,9 +118,11 @@ def run_locally(
     runs = runs.absolute()
     log = runs / "logs" / f"{run_id}.log"
     local.init(
-        runner, pipeline_root=str(runs / "artifacts"), enable_caching=caching, cache_root=str(runs / "cache")
+        runner,
+        pipeline_root=str(runs / "artifacts" / run_id),
+        enable_caching=caching,
+        cache_root=str(runs / "cache"),
     )
-    started = time.time()
     with contextlib.closing(Console(log)) as console:
         try:
             with contextlib.redirect_stdout(console), _logging_to(console), warnings.catch_warnings():
@@ -93,11 +132,11 @@ def run_locally(
         except RuntimeError as error:
             said = "\n".join(dict.fromkeys(console.failures)) or str(error)
             raise RunFailedError(f"{said}\nthe whole log is {shown(log)}") from None
-    return _collect(run_id, runs, started)
+    return _collect(run_id, runs)
 
 
 @contextlib.contextmanager
-def _logging_to(stream: Console) -> Any:
+def _logging_to(stream: Console) -> Iterator[None]:
     """Send the root logger, which kfp.local narrates through, to the stream."""
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
@@ -111,14 +150,10 @@ def _logging_to(stream: Console) -> Any:
         root.setLevel(before)
 
 
-def _collect(run_id: str, runs: Path, started: float) -> LocalRun:
+def _collect(run_id: str, runs: Path) -> LocalRun:
     """Find what evaluate wrote (it is never cached), and copy the report to where it is easily found."""
-    found = [
-        path
-        for path in (runs / "artifacts").glob("**/evaluation/report.html")
-        if path.stat().st_mtime >= started
-    ]
-    evaluation = max(found, key=lambda path: path.stat().st_mtime).parent
+    (written,) = (runs / "artifacts" / run_id).glob("**/evaluation/report.html")
+    evaluation = written.parent
     report = runs / "reports" / f"{run_id}.html"
     report.parent.mkdir(exist_ok=True)
     shutil.copyfile(evaluation / "report.html", report)

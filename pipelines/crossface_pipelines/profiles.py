@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ STEP_IMAGES = {
 """Logical image of each step."""
 
 _SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "progress.py", "tracking.py")
-_PACKAGES = ("kfp", "mlflow-skinny", "numpy", "pillow", "pyarrow", "scikit-learn", "torch", "torchvision")
+_NOT_RUN = {"__pycache__", "sample"}
+_PACKAGES = ("imagehash", "kfp", "mlflow-skinny", "numpy", "pillow", "pyarrow")
+_PACKAGES += ("scikit-learn", "scipy", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def _code_hash(step: str) -> str:
     for part in (*_SHARED_CODE, step):
         path = root / part
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".md":
+            if file.is_file() and not _NOT_RUN & set(file.parts) and file.suffix != ".md":
                 digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(platform.python_version().encode())
     for package in _PACKAGES:
         digest.update(f"{package}={importlib.metadata.version(package)}\n".encode())
     return digest.hexdigest()[:16]

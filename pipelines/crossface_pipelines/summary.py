@@ -1,7 +1,9 @@
 """What a run ends with: a short table, and what to look at next."""
 
 import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlflow import MlflowClient
 
@@ -14,11 +16,7 @@ def text(run: LocalRun, tracking_uri: str, model_name: str) -> str:
     metrics = json.loads((run.evaluation / "metrics.json").read_text())
     lines = ["", *accuracy_table(metrics), "", *probe_lines(metrics), ""]
     lines += [f"report      {shown(run.report)}", f"registered  {_registered(run, metrics, model_name)}"]
-    lines += [
-        f"MLflow      mlflow ui --backend-store-uri {tracking_uri}"
-        if "://" in tracking_uri and not tracking_uri.startswith("http")
-        else f"MLflow      {tracking_uri}"
-    ]
+    lines += [f"MLflow      {_open_mlflow(tracking_uri)}"]
     return "\n".join(lines)
 
 
@@ -72,3 +70,11 @@ def _registered(run: LocalRun, metrics: Mapping, model_name: str) -> str:
     tags = [found.data.tags for found in tracking.step_runs(MlflowClient(), run.run_id, "register")]
     version = tags[0]["crossface.model_version"]
     return f"{model_name} version {version}"
+
+
+def _open_mlflow(tracking_uri: str) -> str:
+    """The address of a server, or the command that serves a store, as one would type it here."""
+    if tracking_uri.startswith("http"):
+        return tracking_uri
+    command = shown(Path(sys.executable).with_name("mlflow"))
+    return f"{command} ui --backend-store-uri {tracking_uri}"

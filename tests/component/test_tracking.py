@@ -48,7 +48,7 @@ def test_steps_nest_under_one_parent_and_say_what_they_did(client, tmp_path):
     assert [item.path for item in client.list_artifacts(trained.info.run_id, "notes")] == ["notes/note.txt"]
 
 
-def test_failed_step_is_failed_and_a_parameter_may_not_change_its_value(client):
+def test_failed_step_is_failed(client):
     with pytest.raises(ZeroDivisionError), tracking.step_run("ingest"):
         raise ZeroDivisionError
     (run,) = tracking.step_runs(client, "run-1", "ingest")
@@ -94,6 +94,24 @@ def test_finalize_closes_the_parent_and_what_a_kill_left_open(client, state, sta
     assert client.get_run(parent.info.run_id).info.status == status
     assert client.get_run(nested.info.run_id).info.status == "KILLED"
     assert close_parent_run("", state) == ""
+
+
+def test_finalize_leaves_a_run_that_kubeflow_opened(client):
+    given = client.create_run(tracking.experiment_id(client), tags={tracking.RUN_TAG: "run-1"})
+    assert close_parent_run("run-1", "FAILED") == ""
+    assert client.get_run(given.info.run_id).info.status == "RUNNING"
+
+
+def test_loser_of_a_race_for_the_parent_joins_the_winner(client, monkeypatch):
+    create = client.create_run
+
+    def create_a_moment_too_late(experiment, **arguments):
+        create(experiment, start_time=1000, tags={tracking.RUN_TAG: "run-1"}, run_name="winner")
+        return create(experiment, **arguments)
+
+    monkeypatch.setattr(client, "create_run", create_a_moment_too_late)
+    assert tracking.parent_run(client, "run-1").info.run_name == "winner"
+    assert len(client.search_runs([tracking.experiment_id(client)])) == 1
 
 
 def test_sigterm_closes_the_run_as_killed(client):

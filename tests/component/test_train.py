@@ -74,7 +74,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_the_reversal_grows_from_nothing_and_hides_the_dataset():
+def test_the_reversal_hides_the_dataset_from_the_classifier():
     """With a strong reversal d ends near chance, and without one it names the dataset."""
     accuracy = {}
     for strength in (0.0, 1.0):

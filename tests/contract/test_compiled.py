@@ -1,13 +1,16 @@
 """The compiled training pipeline: what a cluster and kfp.local get to see."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 from kfp.compiler import Compiler
 
-from crossface_pipelines.cli import PARAMS
-from crossface_pipelines.profiles import STEP_IMAGES, container_profile
+import crossface
+from crossface_pipelines.cli import PARAMS, main
+from crossface_pipelines.profiles import STEP_IMAGES, container_profile, source_profile
 from crossface_pipelines.training.params import load_params
 from crossface_pipelines.training.pipeline import training_pipeline
 
@@ -34,6 +37,35 @@ def tasks(spec):
         for dag, component in dags.items()
         for name, task in component.get("dag", {}).get("tasks", {}).items()
     ]
+
+
+def test_command_writes_a_pipeline_that_carries_its_parameters(tmp_path):
+    out = tmp_path / "training.yaml"
+    images = [
+        "--data-image",
+        "registry.example/data@sha256:0",
+        "--torch-image",
+        "registry.example/torch@sha256:1",
+    ]
+    assert main(["compile", str(out), "--params", "sample", "--set", "train.epochs=7", *images]) == 0
+    inputs = yaml.safe_load(out.read_text())["root"]["inputDefinitions"]["parameters"]
+    assert inputs["adapted"]["defaultValue"]["epochs"] == 7
+    assert inputs["adapted"]["defaultValue"]["image_size"] == inputs["crop"]["defaultValue"]["size"]
+    assert [item["key"] for item in inputs["datasets"]["defaultValue"]] == ["rafdb", "expw", "affectnet"]
+
+
+def test_code_and_packages_are_part_of_the_local_cache_key(tmp_path, monkeypatch):
+    copy = tmp_path / "crossface"
+    shutil.copytree(Path(crossface.__file__).parent, copy)
+    monkeypatch.setattr(crossface, "__file__", str(copy / "__init__.py"))
+    before = source_profile().images
+    assert source_profile().images == before
+    (copy / "train" / "ace.py").write_text("# changed")
+    (copy / "data" / "sample" / "draw.py").write_text("# drawing is no step")
+    after = source_profile().images
+    assert {step for step in before if before[step] != after[step]} == {"train"}
+    (copy / "model" / "networks.py").write_text("# changed")
+    assert all(before[step] != image for step, image in source_profile().images.items())
 
 
 def test_is_ascii(text):

@@ -98,6 +98,20 @@ def test_theta_d_receives_dataset_not_scaled_by_lambda(parts):
     assert_same(method_gradients(parts, d), gradients(dataset, d))
 
 
+def test_without_lambda_f_receives_emotion_alone(parts):
+    """At the start of training the reversal is off; half way it is half as strong as at the end."""
+    f, heads, method, x, y, z = parts
+    emotion, _, dataset = losses_apart(*parts)
+    for progress in (0.0, 0.5, 1.0):
+        features = f(x)
+        loss = method(features, torch.stack([head(features) for head in heads]), y, z, progress)
+        expected = [
+            e - progress * LAMBDA_FEATURES * d
+            for e, d in zip(gradients(emotion, f), gradients(dataset, f), strict=True)
+        ]
+        assert_same(gradients(loss.total, f), expected)
+
+
 def test_warm_start_makes_g_the_identity_but_leaves_it_able_to_move(parts):
     table = parts[2].pseudo_labels()
     assert table.argmax(1).tolist() == list(range(7))

@@ -1,9 +1,14 @@
 """Parameters: shorthands, overrides, and one clear line for every fault."""
 
+import json
+
 import pytest
 import yaml
 
 from crossface.errors import ConfigError
+from crossface.evaluate.config import EvaluateConfig
+from crossface.ingest.config import IngestConfig
+from crossface.train.config import TrainConfig
 from crossface_pipelines.cli import main
 from crossface_pipelines.revision import with_revisions
 from crossface_pipelines.training.params import load_params
@@ -109,3 +114,21 @@ def test_changed_files_change_the_revision_and_a_given_one_is_kept(write, tmp_pa
     assert with_revisions(params).datasets[0].revision != before
     given = load_params(write(), ["datasets.raf.revision=v2"])
     assert with_revisions(given).datasets[0].revision == "v2"
+
+
+def test_arguments_survive_the_way_through_kfp(write, tmp_path):
+    """KFP knows no null, and hands every number of a dict over as a float."""
+    options = {
+        "file": "l.csv",
+        "path_column": "p",
+        "label_column": "l",
+        "label_map": {"joy": "happiness", "x": None},
+    }
+    dataset = {"key": "ours", "format": "csv", "source": str(tmp_path / "faces"), "options": options}
+    params = load_params(write(datasets=[dataset], train={"feature_dim": 0, "clip_norm": 0, "epochs": 3}))
+    text = json.dumps(params.arguments())
+    assert "null" not in text
+    floats = json.loads(text, parse_int=float)
+    assert IngestConfig.parse(floats["datasets"][0]) == params.datasets[0]
+    assert TrainConfig.parse(floats["baseline"]) == params.baseline
+    assert EvaluateConfig.parse(floats["evaluation"]) == params.evaluation

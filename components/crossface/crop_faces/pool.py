@@ -28,7 +28,7 @@ def crop_photos(photos: Iterable[RecordedPhoto], config: CropConfig) -> Iterator
     Raises:
         CrossfaceError: a worker process died.
     """
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers = config.workers or os.cpu_count() or 1
     # spawn: a fork would copy the locks of whatever threads run here, such as MLflow's
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)

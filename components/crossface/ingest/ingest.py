@@ -93,7 +93,7 @@ def _rows(dataset: str, faces: list[Face], splits: list[Split]) -> Iterator[dict
             "raw_label": face.raw_label,
             "image_uri": face.photo,
             "box": face.box and face.box._asdict(),
-            "group": face.group,
+            "group": f"{dataset}/{face.group}",
             "votes": None,
             "attributes": face.attributes,
         }

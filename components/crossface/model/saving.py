@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from crossface.errors import DataError
@@ -30,10 +31,13 @@ def load_model(folder: Path) -> CrossfaceNet:
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
             raise DataError(f"{folder}: not a model folder, {name} is missing")
-    config = NetConfig.parse(json.loads((folder / CONFIG_FILE).read_text()), where=CONFIG_FILE)
+    try:
+        config = NetConfig.parse(json.loads((folder / CONFIG_FILE).read_text()), where=CONFIG_FILE)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{folder / CONFIG_FILE}: not JSON: {error}") from None
     net = CrossfaceNet(config)
     try:
         net.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except RuntimeError as error:
-        raise DataError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {error}") from None
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(f"{folder / WEIGHTS_FILE}: damaged, or not of {CONFIG_FILE}: {error}") from None
     return net.eval()

@@ -1,6 +1,6 @@
 """What training can be told."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,7 +35,7 @@ class TrainConfig(Config):
     sampling: Literal["balanced", "natural"] = "balanced"
     """``balanced``: equal shares of the datasets in each batch; ``natural``: as they are (the paper)."""
     loss: Literal["ce", "ace"] = "ace"
-    ace_alpha: Literal["steps"] | float = "steps"
+    ace_alpha: Literal["steps"] | Annotated[float, Field(ge=0)] = "steps"
     """Equation 13's alpha: a constant, or .1, .5, .9, 1 from each quarter of training."""
     ace_normalize: bool = False
     """Scale the ACE weights to a mean of 1; as published they are about half that."""

@@ -74,7 +74,6 @@ class Trainer:
             lr=config.lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            nesterov=True,
         )
         self.epoch_steps = max(len(train) // config.batch_size, 1)
         self.total_steps = config.epochs * self.epoch_steps

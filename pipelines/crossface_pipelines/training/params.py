@@ -42,7 +42,7 @@ class TrainingParams(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def load_params(file: Path, assignments: Sequence[str] = ()) -> TrainingParams:
+def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool = True) -> TrainingParams:
     """Read a params file, apply ``key=value`` assignments and validate everything.
 
     Two shorthands keep a file free of repetition: ``train`` holds what ``baseline`` and ``adapted`` share,
@@ -50,6 +50,7 @@ def load_params(file: Path, assignments: Sequence[str] = ()) -> TrainingParams:
 
     Args:
         file: a YAML file, see ``params/sample.yaml``. Relative sources are relative to the working directory.
+        check_sources: whether the sources must be here; not for a pipeline that will run elsewhere.
         assignments: such as ``train.epochs=3`` or ``datasets.rafdb.source=/data/raf``; values are YAML.
 
     Raises:
@@ -66,6 +67,8 @@ def load_params(file: Path, assignments: Sequence[str] = ()) -> TrainingParams:
         except ConfigError as error:
             faults += str(error).splitlines()
     datasets, dataset_faults = _datasets(values)
+    if check_sources:
+        dataset_faults += [fault for dataset in datasets for fault in _missing_files(dataset)]
     faults += dataset_faults
     if faults:
         # a fault in the shared section shows up in both trainings
@@ -140,7 +143,7 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _datasets(values: Mapping[str, Any]) -> tuple[list[IngestConfig], list[str]]:
-    """Parse the datasets, and find what a single one cannot show: names taken twice, missing sources."""
+    """Parse the datasets, and find what a single one cannot show: names taken twice."""
     items = values.get("datasets")
     if not isinstance(items, list) or not items:
         return [], ["datasets: at least one is needed"]
@@ -158,7 +161,15 @@ def _datasets(values: Mapping[str, Any]) -> tuple[list[IngestConfig], list[str]]
             continue
         if dataset.key in {other.key for other in parsed}:
             faults.append(f"{where}.key: two datasets are called {dataset.key}")
-        if not Path(dataset.source).is_dir():
-            faults.append(f"{where}.source: {dataset.source} is not a directory")
         parsed.append(dataset)
     return parsed, faults
+
+
+def _missing_files(dataset: IngestConfig) -> list[str]:
+    """What the configuration names and is not there."""
+    where, source = f"datasets.{dataset.key}", Path(dataset.source)
+    if not source.is_dir():
+        return [f"{where}.source: {source} is not a directory"]
+    if dataset.options and not (source / dataset.options.file).is_file():
+        return [f"{where}.options.file: {source / dataset.options.file} is not a file"]
+    return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
 from crossface.config import Config
 from crossface.data.emotions import EMOTION_INDEX, EMOTIONS, Split
@@ -29,9 +29,9 @@ SPLIT_OF: dict[str, Split] = {
 }
 
 
-def _text_keys(value: Any) -> Any:
-    """Take ``0: neutral`` of a YAML file, whose key is a number, as the label ``"0"``."""
-    return {str(key): name for key, name in value.items()} if isinstance(value, dict) else value
+def _as_written(value: Any) -> Any:
+    """Take ``0: neutral`` of a YAML file, whose key is a number, as label ``"0"``, and no text as null."""
+    return {str(key): name or None for key, name in value.items()} if isinstance(value, dict) else value
 
 
 class CsvOptions(Config):
@@ -62,9 +62,16 @@ class CsvOptions(Config):
     split_column: str | None = None
     group_column: str | None = None
     group_pattern: str | None = None
-    label_map: Annotated[dict[str, str | None], BeforeValidator(_text_keys)] = Field(
+    label_map: Annotated[dict[str, str | None], BeforeValidator(_as_written)] = Field(
         default={name: name for name in EMOTIONS}
     )
+
+    @field_validator("file", "image_dir")
+    @classmethod
+    def _stays_in_source(cls, value: str) -> str:
+        if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
+            raise ValueError("has to be a path below the source")
+        return value
 
     @field_validator("group_pattern")
     @classmethod
@@ -91,6 +98,10 @@ class CsvOptions(Config):
         if count != 1:
             raise ValueError(f"{label!r} is mapped more than once" if count else "maps no label")
         return value
+
+    @field_serializer("label_map", when_used="json")
+    def _without_null(self, value: dict[str, str | None]) -> dict[str, str]:
+        return {label: emotion or "" for label, emotion in value.items()}  # KFP's parameters know no null
 
     @model_validator(mode="after")
     def _finds_group_one_way(self) -> Self:

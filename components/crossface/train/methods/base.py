@@ -70,6 +70,13 @@ class Method(nn.Module, ABC):
             return ace_weights(*counts, alpha=alpha, normalize=self.config.ace_normalize)[groups]
 
 
+def mean_weight(weights: Tensor | None, classes: Tensor) -> dict[str, Tensor]:
+    """The mean weight that the samples got, for the history: how ACE scales the loss."""
+    if weights is None:
+        return {}
+    return {"ace_weight": weights.gather(1, classes[:, None]).mean()}
+
+
 def own_logits(head_logits: Tensor, dataset: Tensor) -> Tensor:
     """The logits of each sample's own head: float [heads, n, c], int64 [n] -> [n, c].
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from crossface.model.networks import DatasetClassifier, LabelExtractor
 from crossface.train.ace import cross_entropy, one_hot
 from crossface.train.config import TrainConfig
-from crossface.train.methods.base import EMOTION_COUNT, Method, StepLoss, own_logits
+from crossface.train.methods.base import EMOTION_COUNT, Method, StepLoss, mean_weight, own_logits
 from crossface.train.reversal import reverse_gradient
 
 _WARM_START_STEPS = 300
@@ -44,7 +44,11 @@ class CrossDatasetAdaptation(Method):
         """L_e + L_2 + L_d; both lambdas grow linearly from 0 to their largest value."""
         truth = one_hot(emotion, EMOTION_COUNT)
         pseudo = self.label_extractor(truth).float().softmax(-1)
-        emotion_loss = self._emotion_loss(head_logits, pseudo.detach(), emotion, dataset, progress)
+        logits = own_logits(head_logits, dataset).float()
+        weights = self.class_weights(logits, emotion, dataset, (len(self.datasets), EMOTION_COUNT), progress)
+        emotion_loss = cross_entropy(
+            logits.log_softmax(-1), pseudo.detach(), weights
+        )  # L_e without L_2, eq 1
         label_loss = F.mse_loss(pseudo, truth)  # L_2, eq 1
         dataset_loss, dataset_hits = self._dataset_loss(features, pseudo, dataset, progress)
         parts = {
@@ -52,6 +56,7 @@ class CrossDatasetAdaptation(Method):
             "loss_label": label_loss.detach(),
             "loss_dataset": dataset_loss.detach(),
             "dataset_accuracy": dataset_hits.mean(),
+            **mean_weight(weights, emotion),
         }
         return StepLoss(emotion_loss + label_loss + dataset_loss, parts)
 
@@ -68,13 +73,6 @@ class CrossDatasetAdaptation(Method):
             table = self.label_extractor(eye).float().softmax(-1)
         self.label_extractor.train(was_training)
         return table
-
-    def _emotion_loss(
-        self, head_logits: Tensor, pseudo: Tensor, emotion: Tensor, dataset: Tensor, progress: float
-    ) -> Tensor:
-        logits = own_logits(head_logits, dataset).float()
-        weights = self.class_weights(logits, emotion, dataset, (len(self.datasets), EMOTION_COUNT), progress)
-        return cross_entropy(logits.log_softmax(-1), pseudo, weights)
 
     def _dataset_loss(
         self, features: Tensor, pseudo: Tensor, dataset: Tensor, progress: float

@@ -6,7 +6,7 @@ from torch import Tensor
 from crossface.model.config import POOLED_HEAD
 from crossface.train.ace import cross_entropy, one_hot
 from crossface.train.config import TrainConfig
-from crossface.train.methods.base import EMOTION_COUNT, Method, StepLoss
+from crossface.train.methods.base import EMOTION_COUNT, Method, StepLoss, mean_weight
 
 
 class Pooled(Method):
@@ -27,4 +27,4 @@ class Pooled(Method):
         logits = head_logits[0].float()
         weights = self.class_weights(logits, emotion, torch.zeros_like(emotion), (1, EMOTION_COUNT), progress)
         loss = cross_entropy(logits.log_softmax(-1), one_hot(emotion, EMOTION_COUNT), weights)
-        return StepLoss(loss, {"loss_emotion": loss.detach()})
+        return StepLoss(loss, {"loss_emotion": loss.detach(), **mean_weight(weights, emotion)})
