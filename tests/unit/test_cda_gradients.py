@@ -21,7 +21,12 @@ def parts():
     config = TrainConfig(
         adapt="cda",
         loss="ce",
-        cda=AdaptationConfig(lambda_features=LAMBDA_FEATURES, lambda_labels=LAMBDA_LABELS, label_dropout=0.0),
+        cda=AdaptationConfig(
+            lambda_features=LAMBDA_FEATURES,
+            lambda_labels=LAMBDA_LABELS,
+            label_dropout=0.0,
+            dataset_loss="ce",
+        ),
     )
     f = nn.Linear(5, 16)
     heads = nn.ModuleList(EmotionClassifier(16) for _ in DATASETS)

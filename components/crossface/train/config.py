@@ -19,6 +19,10 @@ class AdaptationConfig(Config):
     """Dropout of the label extractor g."""
     normalize_features: bool = False
     """LayerNorm before the dataset classifier, so that f cannot win by scaling its features."""
+    dataset_loss: Literal["ce", "ace"] = "ace"
+    """Loss of the dataset classifier; the paper uses ACE here too."""
+    dataset_lr: float = Field(default=0.0, ge=0)
+    """Learning rate of an Adam optimiser for d alone; 0: d is trained with the rest, as in equation 7."""
     dataset_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing of the dataset classifier's target."""
 

@@ -69,15 +69,10 @@ class Trainer:
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.method.to(self.device)
         self.parameters = [*self.net.parameters(), *self.method.parameters()]
-        self.optimizer = torch.optim.SGD(
-            self.parameters,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizers = self._optimizers()
         self.epoch_steps = max(len(train) // config.batch_size, 1)
         self.total_steps = config.epochs * self.epoch_steps
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.total_steps)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizers[0], self.total_steps)
         self.autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=use_bf16(config.precision, self.device)
         )
@@ -125,13 +120,24 @@ class Trainer:
         with self.autocast:
             features, head_logits = self.net(images)
             loss = self.method(features, head_logits, emotion, dataset, progress=self.step / self.total_steps)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.method.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or math.inf)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.schedule.step()
         self.step += 1
         return {**loss.parts, "loss": loss.total.detach(), "gradient_norm": norm.detach()}
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """SGD for all, or for all but d, which then has an Adam of its own."""
+        config = self.config
+        rival = list(self.method.adversary_parameters()) if config.cda.dataset_lr else []
+        apart = {id(parameter) for parameter in rival}
+        others = [parameter for parameter in self.parameters if id(parameter) not in apart]
+        sgd = torch.optim.SGD(others, config.lr, config.momentum, weight_decay=config.weight_decay)
+        return [sgd, torch.optim.Adam(rival, config.cda.dataset_lr)] if rival else [sgd]
 
     def _epoch(self, progress: Progress, note: str) -> dict[str, float]:
         self.net.train()

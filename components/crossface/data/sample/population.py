@@ -35,7 +35,7 @@ class Habit:
 
     true: str
     called: str
-    share: float = 0.45
+    share: float = 0.7
 
 
 HABITS: dict[Source, Habit] = {

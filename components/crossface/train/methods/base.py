@@ -1,6 +1,7 @@
 """What a method is to the trainer."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,14 +47,18 @@ class Method(nn.Module, ABC):
             progress: share of training that is done, 0 to 1.
         """
 
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of what works against the network; none by default."""
+        return iter(())
+
     def describe(self) -> dict[str, list[list[float]]]:
         """Small tables that a method has learned, for the logs; nothing by default."""
         return {}
 
     def class_weights(
         self, logits: Tensor, classes: Tensor, groups: Tensor, shape: tuple[int, int], progress: float
-    ) -> Tensor | None:
-        """ACE weights for each sample, float [n, classes], or None for plain cross entropy.
+    ) -> Tensor:
+        """ACE weights for each sample, float [n, classes].
 
         Args:
             logits: float [n, classes], from the same forward pass.
@@ -62,8 +67,6 @@ class Method(nn.Module, ABC):
             shape: (groups, classes).
             progress: share of training that is done.
         """
-        if self.config.loss == "ce":
-            return None
         alpha = alpha_steps(progress) if self.config.ace_alpha == "steps" else self.config.ace_alpha
         with torch.no_grad():
             counts = class_counts(classes, logits.argmax(-1) == classes, groups, shape)

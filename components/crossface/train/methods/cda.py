@@ -10,8 +10,10 @@ theta_d    dL_d, not scaled by lambda                                    (eq 7)
 =========  ====================================================================
 """
 
+from collections.abc import Iterator
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossface.model.networks import DatasetClassifier, LabelExtractor
@@ -45,7 +47,10 @@ class CrossDatasetAdaptation(Method):
         truth = one_hot(emotion, EMOTION_COUNT)
         pseudo = self.label_extractor(truth).float().softmax(-1)
         logits = own_logits(head_logits, dataset).float()
-        weights = self.class_weights(logits, emotion, dataset, (len(self.datasets), EMOTION_COUNT), progress)
+        weights = None
+        if self.config.loss == "ace":
+            heads = (len(self.datasets), EMOTION_COUNT)
+            weights = self.class_weights(logits, emotion, dataset, heads, progress)
         emotion_loss = cross_entropy(
             logits.log_softmax(-1), pseudo.detach(), weights
         )  # L_e without L_2, eq 1
@@ -59,6 +64,10 @@ class CrossDatasetAdaptation(Method):
             **mean_weight(weights, emotion),
         }
         return StepLoss(emotion_loss + label_loss + dataset_loss, parts)
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the dataset classifier."""
+        return self.dataset_classifier.parameters()
 
     def describe(self) -> dict[str, list[list[float]]]:
         """The table g has learned: row y is the pseudo label g(y), without dropout."""
@@ -83,7 +92,9 @@ class CrossDatasetAdaptation(Method):
             reverse_gradient(pseudo, progress * cda.lambda_labels),
         ).float()
         count = len(self.datasets)
-        weights = self.class_weights(logits, dataset, torch.zeros_like(dataset), (1, count), progress)
+        weights = None
+        if cda.dataset_loss == "ace":
+            weights = self.class_weights(logits, dataset, torch.zeros_like(dataset), (1, count), progress)
         target = one_hot(dataset, count) * (1 - cda.dataset_smoothing) + cda.dataset_smoothing / count
         hits = (logits.argmax(-1) == dataset).float()
         return cross_entropy(logits.log_softmax(-1), target, weights), hits

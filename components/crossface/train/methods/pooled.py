@@ -25,6 +25,9 @@ class Pooled(Method):
     ) -> StepLoss:
         """L(e(f(x)), y)."""
         logits = head_logits[0].float()
-        weights = self.class_weights(logits, emotion, torch.zeros_like(emotion), (1, EMOTION_COUNT), progress)
+        weights = None
+        if self.config.loss == "ace":
+            one_group = torch.zeros_like(emotion)
+            weights = self.class_weights(logits, emotion, one_group, (1, EMOTION_COUNT), progress)
         loss = cross_entropy(logits.log_softmax(-1), one_hot(emotion, EMOTION_COUNT), weights)
         return StepLoss(loss, {"loss_emotion": loss.detach(), **mean_weight(weights, emotion)})
