@@ -24,7 +24,7 @@ def listing_digest(folder: Path) -> str:
     About a second for 100,000 files. Links are followed, as the readers follow them.
     """
     digest = hashlib.sha256()
-    seen = set()
+    seen: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if _is_new(os.path.join(root, name), seen))  # noqa: PTH118
         for name in sorted(files):

@@ -60,7 +60,12 @@ def test_rafdb_row_says_what_was_published(tmp_path):
     assert row["box"] == {"left": 10.5, "top": 5.25, "width": 30.0, "height": 40.0}
     assert row["attributes"] == {"gender": "female", "race": "asian", "age": "40-69"}
     assert row["image_uri"] == str(tmp_path / "raf" / "Image" / "original" / "test_0001.jpg")
-    assert (row["split"], row["group"], row["raw_label"], row["votes"]) == ("test", "test_0001", "4", None)
+    assert (row["split"], row["group"], row["raw_label"], row["votes"]) == (
+        "test",
+        "demo/test_0001",
+        "4",
+        None,
+    )
     order = ["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
     assert [EMOTIONS[rows[f"train_{number:05d}"]["emotion"]] for number in range(7, 14)] == order
     assert {row["split"] for name, row in rows.items() if name.startswith("train")} == {"train", "dev"}
@@ -165,7 +170,7 @@ def test_affectnet_sniffs_the_header_of_validation(tmp_path, header):
     assert len(rows) == 16
     assert [name for name, row in rows.items() if row["split"] == "test"] == ["3/cd1.JPG", "3/cd2.png"]
     assert rows["3/cd1.JPG"]["box"] == {"left": 5.0, "top": 6.0, "width": 30.0, "height": 40.0}
-    assert rows["3/cd1.JPG"]["group"] == "3/cd1.JPG"
+    assert rows["3/cd1.JPG"]["group"] == "demo/3/cd1.JPG"
     order = ["neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger"]
     assert [EMOTIONS[rows[f"{number}/ab{number}.jpg"]["emotion"]] for number in range(7)] == order
 
@@ -219,7 +224,9 @@ def test_csv_legend_with_mixed_case_contempt_and_groups_from_names(tmp_path):
     options = csv_options(label_map=label_map, group_pattern=r"^(.+)_\d+\.jpg$")
     rows, rejects = run(source, "csv", options=options)
     assert [reject.reason for reject in rejects] == [Reason.LABEL_NOT_USED]
-    assert {row["group"] for row in rows.values()} == {"Ann_Lee", "Bo", "Cy", "Di", "Ed"}
+    assert {row["group"] for row in rows.values()} == {
+        f"demo/{name}" for name in ("Ann_Lee", "Bo", "Cy", "Di", "Ed")
+    }
     assert rows["Ann_Lee_0.jpg"]["emotion"] == EMOTION_INDEX["happiness"]
     assert rows["Ann_Lee_2.jpg"] | {"split": None} == {
         "face_id": "demo/Ann_Lee_2.jpg",
@@ -229,7 +236,7 @@ def test_csv_legend_with_mixed_case_contempt_and_groups_from_names(tmp_path):
         "raw_label": " Anger ",
         "image_uri": str(source / "images" / "Ann_Lee_2.jpg"),
         "box": None,
-        "group": "Ann_Lee",
+        "group": "demo/Ann_Lee",
         "votes": None,
         "attributes": None,
     }
@@ -257,7 +264,7 @@ def test_csv_box_split_group_and_delimiter(tmp_path):
     rows, rejects = run(source, "csv", options=options, max_reject_fraction=0.5)
     assert [row["split"] for row in rows.values()] == ["train", "dev", "test"] * 2
     assert rows["sub/1.jpg"]["box"] == {"left": 1.0, "top": 2.5, "width": 30.0, "height": 20.0}
-    assert (rows["sub/1.jpg"]["group"], rows["sub/1.jpg"]["emotion"]) == ("p1", EMOTION_INDEX["fear"])
+    assert (rows["sub/1.jpg"]["group"], rows["sub/1.jpg"]["emotion"]) == ("demo/p1", EMOTION_INDEX["fear"])
     assert [reject.reason for reject in rejects] == [Reason.BAD_BOX, Reason.BAD_ROW, Reason.BAD_ROW]
 
 

@@ -44,7 +44,7 @@ def config(**changes) -> TrainConfig:
         "backbone": "resnet10",
         "feature_dim": 32,
         "image_size": SIZE,
-        "epochs": 8,
+        "epochs": 12,
         "batch_size": 28,
         "lr": 0.02,
         "precision": "fp32",
@@ -79,7 +79,7 @@ def test_the_reversal_hides_the_dataset_from_the_classifier():
     accuracy = {}
     for strength in (0.0, 1.0):
         cda = AdaptationConfig(lambda_features=strength, lambda_labels=strength, normalize_features=True)
-        trained = Trainer(config(adapt="cda", epochs=10, cda=cda), stripes(12, 0), stripes(2, 1)).fit(
+        trained = Trainer(config(adapt="cda", epochs=8, cda=cda), stripes(12, 0), stripes(2, 1)).fit(
             lambda metrics, epoch: None
         )
         accuracy[strength] = trained.history[-1]["dataset_accuracy"]

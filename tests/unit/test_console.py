@@ -39,12 +39,12 @@ def test_progress_prints_whole_lines_with_an_eta(capsys, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     with Progress("crop rafdb", total=200, unit="photos", interval_s=5) as progress:
         for _ in range(200):
-            now[0] += 0.1
+            now[0] += 0.125
             progress.update(1, note="x")
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4
-    assert re.fullmatch(r"> crop rafdb   50/200 photos  10/s  ETA 0:15  x", lines[0])
-    assert lines[-1] == "> crop rafdb  200/200 photos  10/s  took 0:20  x"
+    assert len(lines) == 5
+    assert re.fullmatch(r"> crop rafdb   40/200 photos  8/s  ETA 0:20  x", lines[0])
+    assert lines[-1] == "> crop rafdb  200/200 photos  8/s  took 0:25  x"
 
 
 def test_short_work_is_one_line_and_failed_work_none(capsys):

@@ -76,6 +76,15 @@ def test_each_fault_is_one_line_that_names_its_key(write, changes, assignments, 
     assert [found for found in str(error.value).splitlines() if found.startswith(line)]
 
 
+def test_label_file_that_is_not_there_is_named(write, tmp_path):
+    options = {"file": "nowhere.csv", "path_column": "p", "label_column": "l"}
+    dataset = {"key": "ours", "format": "csv", "source": str(tmp_path / "faces"), "options": options}
+    with pytest.raises(ConfigError, match=r"^datasets\.ours\.options\.file: .*nowhere\.csv is not a file$"):
+        load_params(write(datasets=[dataset]))
+    with pytest.raises(ConfigError, match=r"below the source"):
+        load_params(write(datasets=[{**dataset, "options": {**options, "file": "../l.csv"}}]))
+
+
 def test_two_datasets_with_one_name(write, tmp_path):
     item = {"key": "raf", "format": "rafdb", "source": str(tmp_path / "faces")}
     with pytest.raises(ConfigError, match="two datasets are called raf"):
@@ -118,6 +127,7 @@ def test_changed_files_change_the_revision_and_a_given_one_is_kept(write, tmp_pa
 
 def test_arguments_survive_the_way_through_kfp(write, tmp_path):
     """KFP knows no null, and hands every number of a dict over as a float."""
+    (tmp_path / "faces" / "l.csv").touch()
     options = {
         "file": "l.csv",
         "path_column": "p",

@@ -74,7 +74,7 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                 "evaluate",
                 cache=False,
             )
-            with dsl.If(judged.outputs["passed"] == True, name="passed"):  # noqa: E712  a KFP condition
+            with dsl.If(judged.outputs["Output"] == True, name="passed"):  # noqa: E712  a KFP condition
                 profile.place(
                     register(
                         model=cross.outputs["model"],

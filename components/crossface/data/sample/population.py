@@ -161,7 +161,8 @@ def annotate(shown: list[str], intensities: list[float], habit: Habit, rng: np.r
     labels = list(shown)
     affected = [i for i, name in enumerate(shown) if name == habit.true]
     doubt = {i: intensities[i] + rng.normal(0.0, 0.08) for i in affected}
-    for i in sorted(affected, key=doubt.__getitem__)[: round(habit.share * len(affected))]:
+    confused = min(round(habit.share * len(affected)), max(len(affected) - 1, 0))  # no label dies out
+    for i in sorted(affected, key=doubt.__getitem__)[:confused]:
         labels[i] = habit.called
     frequent = [i for i, name in enumerate(shown) if name in ("happiness", "neutral")]
     wrong = min(int(WRONG_SHARE * len(shown) + 0.5), len(frequent))
