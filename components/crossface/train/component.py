@@ -16,6 +16,7 @@ def train(crops: Input[List[Dataset]], config: dict, model: Output[Model], metri
         model: model folder: model.safetensors, config.json, history.parquet.
         metrics: dev metrics of the epoch that was kept.
     """
+    import json
     from pathlib import Path
 
     from crossface import tracking
@@ -28,5 +29,6 @@ def train(crops: Input[List[Dataset]], config: dict, model: Output[Model], metri
         trained = train([Path(folder.path) for folder in crops], parsed, Path(model.path), run.log_metrics)
         run.log_artifact(Path(model.path), "model")
     model.metadata.update({"adapt": parsed.adapt, "mlflow_run_id": run.run_id})
-    for name, value in trained.kept.items():
-        metrics.log_metric(name, value)
+    metrics.metadata.update(trained.kept)
+    # a file too: kfp.local takes an output without one for lost, and would never cache the step
+    Path(metrics.path).write_text(json.dumps(trained.kept))
