@@ -12,16 +12,15 @@ COMPONENTS = sorted(Path(crossface.__file__).parent.glob("*/component.py"))
 MOST_LINES = 15
 
 
-def parse(path: Path) -> tuple[ast.Module, ast.FunctionDef]:
-    tree = ast.parse(path.read_text())
+def the_function(tree: ast.Module) -> ast.FunctionDef:
     (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return tree, function
+    return function
 
 
 def faults(source: str) -> list[str]:
     """What is wrong with a component's source, in words."""
     tree = ast.parse(source)
-    (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    function = the_function(tree)
     found = []
     if any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body):
         found.append("from __future__ import annotations turns types into strings KFP cannot read")
@@ -64,8 +63,7 @@ def test_component_keeps_the_rules(path):
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
 def test_component_installs_nothing_at_run_time(path):
-    _, function = parse(path)
-    (decorator,) = function.decorator_list
+    (decorator,) = the_function(ast.parse(path.read_text())).decorator_list
     given = {keyword.arg: keyword.value for keyword in decorator.keywords}
     assert set(given) == {"base_image", "install_kfp_package"}
     assert given["install_kfp_package"].value is False
