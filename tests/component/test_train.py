@@ -74,17 +74,17 @@ def test_same_seed_same_weights_other_seed_other_weights():
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_the_reversal_hides_the_dataset_from_the_classifier():
-    """With a strong reversal d ends near chance, and without one it names the dataset."""
-    accuracy = {}
+def test_the_reversal_misleads_the_dataset_classifier():
+    """Without it d names the dataset from early on; with a strong one f drives d below chance on the way."""
+    lowest = {}
     for strength in (0.0, 1.0):
         cda = AdaptationConfig(lambda_features=strength, lambda_labels=strength, normalize_features=True)
         trained = Trainer(config(adapt="cda", epochs=8, cda=cda), stripes(12, 0), stripes(2, 1)).fit(
             lambda metrics, epoch: None
         )
-        accuracy[strength] = trained.history[-1]["dataset_accuracy"]
-    assert accuracy[0.0] > 0.95
-    assert accuracy[1.0] < accuracy[0.0] - 0.1
+        lowest[strength] = min(row["dataset_accuracy"] for row in trained.history[2:])
+    assert lowest[0.0] > 0.6
+    assert lowest[1.0] < 0.4
 
 
 def test_best_epoch_is_kept():

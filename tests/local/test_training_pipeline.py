@@ -67,10 +67,10 @@ def test_one_parent_run_and_one_nested_run_a_step(client):
     assert {"evaluation/report.html", "evaluation/metrics.json", "evaluation/predictions.parquet"} <= files
 
 
-def test_registered_model_reads_a_photo_and_says_what_evaluate_said(workplace, client):
+def test_registered_model_reads_a_photo_and_says_what_evaluate_said(workplace, client, monkeypatch):
     version = client.get_model_version_by_alias("crossface-sample", "challenger")
     assert version.tags["onnx_sha256"]
-    mlflow.set_tracking_uri(workplace.tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", workplace.tracking_uri)
     model = mlflow.pyfunc.load_model("models:/crossface-sample@challenger")
     (evaluation,) = (workplace.root / "runs" / "artifacts").glob("*/**/evaluation")
     sample = pq.read_table(evaluation / "sample.parquet").to_pylist()
