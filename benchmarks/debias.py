@@ -2,10 +2,12 @@
 
 The published labels of the sample data follow each dataset's habits; ``truth.csv``, which no step reads, has
 what was drawn. A debiased model should be right about that, and its features should not name the dataset.
-For each seed the data are drawn anew, and the steps run as in ``make run``.
+For each seed the data are drawn anew, and the steps run as in ``make run``. A third model, pooled but with
+the adapted model's loss against imbalance, tells what of the difference is adaptation and what is that loss.
 """
 
 import csv
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from crossface.train.train import train
 from crossface_pipelines.cli import PARAMS
 from crossface_pipelines.training.params import TrainingParams, load_params
 
-MODELS = ("baseline", "adapted")
+MODELS = ("baseline", "pooled ACE", "adapted")
 
 
 @dataclass(frozen=True)
@@ -64,29 +66,39 @@ def run_seed(seed: int, faces: int, settings: Sequence[str]) -> dict[str, Score]
         write_sample_data(root / "sample", faces, seed)
         sources = [f"datasets.{key}.source={root / 'sample' / key}" for key in ("rafdb", "expw", "affectnet")]
         params = load_params(PARAMS / "sample.yaml", [f"seed={seed}", *sources, *settings])
-        return score(run_steps(params, root), root / "sample" / "truth.csv")
+        evaluation, pooled_ace = run_steps(params, root)
+        truth = root / "sample" / "truth.csv"
+        return score(evaluation, truth) | {"pooled ACE": score(pooled_ace, truth)["baseline"]}
 
 
-def run_steps(params: TrainingParams, root: Path) -> Path:
-    """The training pipeline without KFP and MLflow; returns evaluate's folder."""
+def run_steps(params: TrainingParams, root: Path) -> tuple[Path, Path]:
+    """The training pipeline without KFP and MLflow.
+
+    Returns evaluate's folders: of the pipeline's own models, and with the pooled ACE model as the baseline.
+    """
     crops = []
     for dataset in params.datasets:
         ingest(dataset, root / "records" / dataset.key)
         crops.append(root / "crops" / dataset.key)
         crop_faces(root / "records" / dataset.key, params.crop, crops[-1])
     probe_bias(crops, params.probe, root / "bias")
-    for name, config in (("baseline", params.baseline), ("adapted", params.adapted)):
+    loss = params.adapted.model_dump(include={"loss", "ace_alpha", "ace_normalize"})
+    pooled_ace = params.baseline.model_copy(update=loss)
+    for name, config in (
+        ("baseline", params.baseline),
+        ("pooled_ace", pooled_ace),
+        ("adapted", params.adapted),
+    ):
         train(crops, config, root / name, lambda metrics, epoch: None)
-    evaluate(
-        crops, root / "baseline", root / "adapted", root / "bias", params.evaluation, root / "evaluation"
-    )
-    return root / "evaluation"
+    evaluations = []
+    for name in ("baseline", "pooled_ace"):
+        evaluations.append(root / f"evaluation of {name}")
+        evaluate(crops, root / name, root / "adapted", root / "bias", params.evaluation, evaluations[-1])
+    return evaluations[0], evaluations[1]
 
 
 def score(evaluation: Path, truth_file: Path) -> dict[str, Score]:
     """Score predictions.parquet against the truth and against the published labels."""
-    import json
-
     with truth_file.open(newline="") as file:
         truth = {f"{row['dataset']}/{row['key']}": row["true_emotion"] for row in csv.DictReader(file)}
     predictions = pq.read_table(evaluation / "predictions.parquet").to_pandas()
@@ -113,11 +125,16 @@ def ratios(runs: Sequence[dict[str, Score]]) -> dict[str, float]:
     def mean(model: str, measure: str) -> float:
         return float(np.mean([getattr(scores[model], measure) for scores in runs]))
 
-    above = {model: mean(model, "probe") - mean(model, "chance") for model in MODELS}
+    def above_chance(model: str) -> float:
+        return mean(model, "probe") - mean(model, "chance")
+
     return {
-        "true_balanced_adapted_over_baseline": mean("adapted", "true_balanced")
-        / mean("baseline", "true_balanced"),
-        "probe_above_chance_adapted_over_baseline": above["adapted"] / above["baseline"],
+        f"{measure}_adapted_over_{model.replace(' ', '_').lower()}": function("adapted") / function(model)
+        for model in ("baseline", "pooled ACE")
+        for measure, function in (
+            ("true_balanced", lambda model: mean(model, "true_balanced")),
+            ("probe_above_chance", above_chance),
+        )
     }
 
 

@@ -40,7 +40,7 @@ CONFIG = EvaluateConfig.parse(
     }
 )
 PROBE = ProbeConfig(
-    backbone="resnet10", feature_dim=8, image_size=32, max_per_cell=8, folds=3, permutations=2
+    backbone="resnet8", feature_dim=8, image_size=32, max_per_cell=8, folds=3, permutations=2
 )
 
 
@@ -73,7 +73,7 @@ def write_crops(folder: Path, dataset: str, brightness: float, splits=("dev", "t
 def write_model(folder: Path, adapt: str, heads: tuple[str, ...], image_size: int) -> Path:
     torch.manual_seed(len(heads))
     folder.mkdir()
-    config = NetConfig(backbone="resnet10", feature_dim=8, image_size=image_size, heads=heads, adapt=adapt)
+    config = NetConfig(backbone="resnet8", feature_dim=8, image_size=image_size, heads=heads, adapt=adapt)
     save_model(CrossfaceNet(config), folder)
     return folder
 

@@ -21,7 +21,7 @@ from crossface.probe_bias.config import ProbeConfig
 from crossface.probe_bias.measure import probe_bias
 
 CONFIG = ProbeConfig(
-    backbone="resnet10",
+    backbone="resnet8",
     feature_dim=16,
     image_size=32,
     max_per_cell=12,

@@ -41,7 +41,7 @@ def stripes(per_cell: int, seed: int, datasets=("a", "b")) -> Faces:
 
 def config(**changes) -> TrainConfig:
     values = {
-        "backbone": "resnet10",
+        "backbone": "resnet8",
         "feature_dim": 32,
         "image_size": SIZE,
         "epochs": 12,
@@ -111,14 +111,14 @@ def test_divergence_stops_and_says_where():
 def test_saved_model_says_the_same(tmp_path):
     torch.manual_seed(0)
     net = CrossfaceNet(
-        NetConfig(backbone="resnet10", feature_dim=0, image_size=SIZE, heads=("a", "b"), adapt="cda")
+        NetConfig(backbone="resnet8", feature_dim=0, image_size=SIZE, heads=("a", "b"), adapt="cda")
     )
     save_model(net.to(memory_format=torch.channels_last), tmp_path)
     faces = stripes(1, 0)
     names = ["a", "elsewhere"] * 7
     before, after = (predict(model, faces.images, names) for model in (net, load_model(tmp_path)))
     np.testing.assert_allclose(before.features, after.features, atol=1e-5)
-    assert before.features.shape == (14, 512)
+    assert before.features.shape == (14, 256)
     np.testing.assert_array_equal(after.own[1::2], after.mean[1::2])  # a dataset without a head gets the mean
     assert not np.allclose(after.own[::2], after.mean[::2])
 
@@ -126,7 +126,7 @@ def test_saved_model_says_the_same(tmp_path):
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_incomplete_model_folder_is_named(tmp_path, name):
     net = CrossfaceNet(
-        NetConfig(backbone="resnet10", feature_dim=8, image_size=SIZE, heads=("a",), adapt="cda")
+        NetConfig(backbone="resnet8", feature_dim=8, image_size=SIZE, heads=("a",), adapt="cda")
     )
     save_model(net, tmp_path)
     (tmp_path / name).unlink()

@@ -27,7 +27,7 @@ def test_real_photographs_go_through(tmp_path):
         "label_map": {**{name: name for name in EMOTIONS}, "contempt": None},
     }
     sources = sorted(path.parent for path in Path(FACES).glob("*/legend.csv"))
-    small = {"backbone": "resnet10", "feature_dim": 32}
+    small = {"backbone": "resnet8", "feature_dim": 32}
     params = {
         "datasets": [{"key": s.name, "format": "csv", "source": str(s), "options": options} for s in sources],
         "crop": {"size": 48},

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from crossface.config import Config
 
-Backbone = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
+Backbone = Literal["resnet8", "resnet18", "resnet34", "resnet50"]
 
 POOLED_HEAD = "pooled"
 """Name of the only head of a model that was trained on all datasets as if they were one."""

@@ -74,7 +74,7 @@ def build_backbone(name: Backbone, feature_dim: int) -> nn.Sequential:
     """Build ``f`` with random weights (seed torch before).
 
     Args:
-        name: a torchvision ResNet, or ``resnet10``: the same with one block a stage, for small data.
+        name: a torchvision ResNet, or ``resnet8``: its first three stages, one block each, for small data.
         feature_dim: width of the last linear layer; 0 leaves it out.
 
     Returns:
@@ -83,13 +83,16 @@ def build_backbone(name: Backbone, feature_dim: int) -> nn.Sequential:
     from torchvision.models import resnet
 
     blocks = {
-        "resnet10": (resnet.BasicBlock, [1, 1, 1, 1]),
+        "resnet8": (resnet.BasicBlock, [1, 1, 1, 1]),
         "resnet18": (resnet.BasicBlock, [2, 2, 2, 2]),
         "resnet34": (resnet.BasicBlock, [3, 4, 6, 3]),
         "resnet50": (resnet.Bottleneck, [3, 4, 6, 3]),
     }
     block, layers = blocks[name]
     network = resnet.ResNet(block, layers, num_classes=feature_dim or 1)
+    if name == "resnet8":
+        network.layer4 = nn.Identity()
+        network.fc = nn.Linear(network.fc.in_features // 2, feature_dim or 1)
     if not feature_dim:
         network.fc = nn.Identity()
     return nn.Sequential(_Normalize(), network)

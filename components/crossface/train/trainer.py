@@ -136,8 +136,10 @@ class Trainer:
         rival = list(self.method.adversary_parameters()) if config.cda.dataset_lr else []
         apart = {id(parameter) for parameter in rival}
         others = [parameter for parameter in self.parameters if id(parameter) not in apart]
-        sgd = torch.optim.SGD(others, config.lr, config.momentum, weight_decay=config.weight_decay)
-        return [sgd, torch.optim.Adam(rival, config.cda.dataset_lr)] if rival else [sgd]
+        sgd = torch.optim.SGD(
+            others, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
+        )
+        return [sgd, torch.optim.Adam(rival, config.cda.dataset_lr, fused=True)] if rival else [sgd]
 
     def _epoch(self, progress: Progress, note: str) -> dict[str, float]:
         self.net.train()
