@@ -109,7 +109,12 @@ def feature_width(backbone: nn.Module) -> int:
 
 
 class EmotionClassifier(nn.Sequential):
-    """``e_k`` (Table 3): width-512-256-7 with LeakyReLU; features [n, width] -> logits [n, 7]."""
+    """``e_k`` (Table 3): width-512-256-7 with LeakyReLU; features [n, width] -> logits [n, 7].
+
+    Hidden layers start as He et al. (ICCV 2015) say, and the last one small, so that all classes are about
+    equally likely at first: with torch's defaults gradients fade on the way, and the first epochs pass
+    at chance.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(
@@ -119,6 +124,12 @@ class EmotionClassifier(nn.Sequential):
             nn.LeakyReLU(),
             nn.Linear(256, len(EMOTIONS)),
         )
+        *hidden, last = (layer for layer in self if isinstance(layer, nn.Linear))
+        for layer in hidden:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="leaky_relu")
+        nn.init.normal_(last.weight, std=0.01)
+        for layer in (*hidden, last):
+            nn.init.zeros_(layer.bias)
 
 
 class LabelExtractor(nn.Sequential):
