@@ -22,7 +22,7 @@ STEP_IMAGES = {
 
 _SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "progress.py", "tracking.py")
 _NOT_RUN = {"__pycache__", "sample"}
-_PACKAGES: tuple[str, ...] = ("imagehash", "kfp", "mlflow-skinny", "numpy", "pillow", "pyarrow")
+_PACKAGES: tuple[str, ...] = ("boto3", "kfp", "mlflow-skinny", "numpy", "pillow", "py7zr", "pyarrow")
 _PACKAGES += ("scikit-learn", "scipy", "torch", "torchvision")
 
 

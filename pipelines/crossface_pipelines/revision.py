@@ -1,38 +1,69 @@
 """A fingerprint of a dataset's files, for caches that see only its path."""
 
+import glob
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from crossface.data import s3
 from crossface_pipelines.training.params import TrainingParams
 
 
 def with_revisions(params: TrainingParams) -> TrainingParams:
-    """Give each dataset that names no revision the fingerprint of its files."""
+    """Give each dataset that names no revision the fingerprint of its files.
+
+    Raises:
+        DataError: a dataset in S3 cannot be listed.
+    """
     datasets = tuple(
         dataset
         if dataset.revision
-        else dataset.model_copy(update={"revision": listing_digest(Path(dataset.source))})
+        else dataset.model_copy(update={"revision": listing_digest(dataset.source)})
         for dataset in params.datasets
     )
     return params.model_copy(update={"datasets": datasets})
 
 
-def listing_digest(folder: Path) -> str:
-    """Hash the names, sizes and modification times of all files below a folder, without reading them.
+def listing_digest(source: str) -> str:
+    """Hash the names, sizes and times of change of all files of a source, without reading them.
 
-    About a second for 100,000 files. Links are followed, as the readers follow them.
+    Args:
+        source: a directory, ``s3://bucket/prefix`` (whose entity tags stand in for the times), or an archive
+            in either place. About a second for 100,000 local files.
     """
     digest = hashlib.sha256()
+    lines = _objects(source) if source.startswith(s3.SCHEME) else _files(Path(source))
+    for line in lines:
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _objects(source: str) -> Iterator[str]:
+    for found in s3.list_objects(_volumes(source)):
+        yield f"{found.key}\0{found.size}\0{found.tag}\n"
+
+
+def _files(source: Path) -> Iterator[str]:
+    if not source.is_dir():
+        for path in sorted(source.parent.glob(f"{glob.escape(_volumes(source.name))}*")):
+            yield _line(str(path))
+        return
     seen: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(source, followlinks=True):  # as the readers follow them
         folders[:] = sorted(name for name in folders if _is_new(os.path.join(root, name), seen))  # noqa: PTH118
         for name in sorted(files):
-            path = os.path.join(root, name)  # noqa: PTH118  pathlib is several times slower here
-            status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # noqa: PTH110, PTH116
-            line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
+            yield _line(os.path.join(root, name))  # noqa: PTH118  pathlib is several times slower here
+
+
+def _volumes(archive: str) -> str:
+    """What the names of all volumes of a split archive begin with."""
+    return archive.removesuffix("001") if archive.endswith(".7z.001") else archive
+
+
+def _line(path: str) -> str:
+    status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # noqa: PTH110, PTH116
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
 
 
 def _is_new(folder: str, seen: set[str]) -> bool:

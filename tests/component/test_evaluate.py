@@ -39,9 +39,7 @@ CONFIG = EvaluateConfig.parse(
         "gate": {"min_balanced_accuracy": 0, "max_drop": 1, "probe_must_fall": False},
     }
 )
-PROBE = ProbeConfig(
-    backbone="resnet8", feature_dim=8, image_size=32, max_per_cell=8, folds=3, permutations=2
-)
+PROBE = ProbeConfig(backbone="resnet8", feature_dim=8, image_size=32, max_per_cell=8, folds=3, permutations=2)
 
 
 def write_crops(folder: Path, dataset: str, brightness: float, splits=("dev", "test", "test")) -> Path:

@@ -1,18 +1,20 @@
 """ingest: every layout with its traps, splits, and what happens when data are broken."""
 
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+import zipfile
 
 import layouts
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import config, run, stored
 
 from crossface.data.emotions import EMOTION_INDEX, EMOTIONS
 from crossface.data.records import RECORD_SCHEMA, RECORDS_FILE, read_records
-from crossface.data.rejects import Reason, read_rejects
+from crossface.data.rejects import Reason
 from crossface.errors import ConfigError, DataError
 from crossface.ingest.config import IngestConfig
 from crossface.ingest.ingest import ingest
@@ -25,19 +27,6 @@ RAFDB = [(f"train_{number:05d}.jpg", str(number % 7 + 1)) for number in range(1,
 EXPW = [f"photo_{number}.jpg 0 5 6 46 45 57.25 {number % 7}" for number in range(21)]
 AFFECTNET = [layouts.affectnet_row(f"{number}/ab{number}.jpg", number % 7) for number in range(14)]
 VALIDATION = [layouts.affectnet_row("3/cd1.JPG", 0), layouts.affectnet_row("3/cd2.png", 6)]
-
-
-def config(source: Path, form: str, **more) -> IngestConfig:
-    return IngestConfig.parse({"key": "demo", "format": form, "source": str(source), **more})
-
-
-def run(source: Path, form: str, **more) -> tuple[dict[str, dict], list]:
-    """Rows by face_id without the dataset's prefix, and rejects."""
-    out = source.parent / "out"
-    ingest(config(source, form, **more), out)
-    rows = read_records(out).to_pylist()
-    assert all(row["face_id"].startswith("demo/") and row["dataset"] == "demo" for row in rows)
-    return {row["face_id"].removeprefix("demo/"): row for row in rows}, read_rejects(out)
 
 
 def csv_options(**more) -> dict:
@@ -333,8 +322,11 @@ def test_csv_rows_that_are_hostile_or_not_text_are_rejects(tmp_path):
         ({"options": csv_options(group_pattern="(a)", group_column="g")}, "exclude each other"),
         ({"options": csv_options(paths="x")}, "options.paths: unknown key"),
         ({}, "format csv needs options"),
-        ({"format": "rafdb", "options": csv_options()}, "format rafdb takes no options"),
-        ({"format": "fer"}, "format: no reader of this name; there are rafdb, expw, affectnet, csv"),
+        ({"format": "expw", "options": csv_options()}, "format expw takes no options"),
+        ({"format": "rafdb", "options": {"photos": "cropped"}}, "options.photos: Input should be 'original'"),
+        ({"format": "ferplus", "options": {"mode": "vote"}}, "options.mode: Input should be 'majority'"),
+        ({"format": "auto", "options": {"mode": "majority"}}, "format auto takes no options"),
+        ({"format": "fer"}, "format: no reader of this name; there are rafdb, expw, affectnet, fer2013"),
         ({"key": "Raf DB"}, "key: String should match pattern"),
         ({"dev_fraction": 0}, "dev_fraction: Input should be greater than 0"),
     ],
@@ -409,8 +401,37 @@ def test_missing_part_of_a_layout_is_named(tmp_path, form, parts):
 
 
 def test_source_that_does_not_exist(tmp_path):
-    with pytest.raises(DataError, match=f"^demo: source {tmp_path / 'no'} is not a directory$"):
+    with pytest.raises(DataError, match=f"^demo: source {tmp_path / 'no'} is not there$"):
         ingest(config(tmp_path / "no", "expw"), tmp_path / "out")
+
+
+def test_archive_gives_the_same_faces_and_its_photos_travel_with_the_records(tmp_path):
+    lines = [*EXPW, "photo_0.jpg 1 5 6 46 45 57.25 3"]  # a second face in a photo
+    source = layouts.expw(tmp_path / "expw", lines, missing=["photo_3.jpg"])
+    folder, _ = run(source, "expw")
+    archive = tmp_path / "expw.zip"
+    shutil.make_archive(str(archive.with_suffix("")), "zip", tmp_path, "expw")
+    rows, rejects = run(archive, "auto")
+    assert [{**row, "image_uri": ""} for row in rows.values()] == [
+        {**row, "image_uri": ""} for row in folder.values()
+    ]
+    assert stored(tmp_path / "out", rows["photo_0.jpg#1"]) == layouts.encoded("photo_0.jpg")
+    assert rows["photo_0.jpg#1"]["image_uri"] == rows["photo_0.jpg#0"]["image_uri"]
+    with zipfile.ZipFile(tmp_path / "out" / "photos-00000.zip") as store:
+        assert sorted(store.namelist()) == sorted(
+            {f"data/image/origin/photo_{n}.jpg" for n in range(21)} - {"data/image/origin/photo_3.jpg"}
+        )
+    assert [reject.uri for reject in rejects] == [f"{archive}/data/image/origin/photo_3.jpg"]
+    shutil.make_archive(str(archive.with_suffix("")), "zip", source)  # without a folder around the layout
+    assert run(archive, "expw")[0] == rows
+    digest = ingest(config(archive, "expw"), tmp_path / "out").digest
+    (source / "data/image/origin/photo_1.jpg").write_bytes(layouts.encoded("another"))
+    shutil.make_archive(str(archive.with_suffix("")), "zip", tmp_path, "expw")
+    assert ingest(config(archive, "expw"), tmp_path / "out").digest != digest  # the photos count too
+    (source / "data/label/label.lst").write_text("photo_0.jpg 0 5 6 46 45 57 9\n")
+    shutil.make_archive(str(archive.with_suffix("")), "zip", tmp_path, "expw")
+    with pytest.raises(DataError, match=rf"^demo: {archive}/data/label/label\.lst:1: label '9' is outside"):
+        run(archive, "expw")
 
 
 def test_reject_limit_is_the_greatest_share_allowed(tmp_path):
@@ -467,4 +488,4 @@ def test_shell_prints_a_summary_or_one_line(tmp_path):
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
-    assert "is not a directory" in failed.stderr
+    assert "is not there" in failed.stderr

@@ -63,7 +63,7 @@ def test_assignments_win(write):
         (
             {},
             ["datasets.raf.source=nowhere/at/all"],
-            "datasets.raf.source: nowhere/at/all is not a directory",
+            "datasets.raf.source: nowhere/at/all is not there",
         ),
         ({}, ["datasets.raf.format=tiff"], "datasets.raf.format: "),
         ({}, ["datasets.raf.key=Raf DB"], "datasets.Raf DB.key: "),

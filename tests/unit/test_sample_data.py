@@ -280,7 +280,7 @@ def test_a_few_files_are_broken_and_only_a_few(sample):
     assert all(0 < broken < 0.02 * total for broken, total in per_source.values())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(population.SOURCES), st.integers(18, 2000))
 def test_plainly_wrong_labels_are_few_and_faults_stay_under_two_percent(source, count):
     faces = population.draw_faces(source, count, np.random.default_rng(count))
@@ -355,7 +355,7 @@ def test_every_expression_is_in_every_split_of_1500(crowd):
             )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(60, 400))
 def test_a_tiny_sample_still_has_every_expression_in_train(faces):
     for source in population.SOURCES:

@@ -1,10 +1,10 @@
 """Measures how a photo was taken, and a perceptual hash of what it shows."""
 
-import imagehash
 import numpy as np
 from PIL import Image
+from scipy.fft import dct
 
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 
 
 def capture_statistics(crop: Image.Image) -> dict[str, float]:
@@ -18,11 +18,10 @@ def capture_statistics(crop: Image.Image) -> dict[str, float]:
         4-neighbour Laplacian of luma), colourfulness (Hasler & Suesstrunk, "Measuring colourfulness in
         natural images", SPIE 2003, of 8-bit RGB).
     """
-    rgb = np.asarray(crop, dtype=np.float64)
-    luma = rgb @ LUMA / 255
+    red, green, blue = (np.asarray(band, dtype=np.float64) for band in crop.split())
+    luma = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) / 255
     inner = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * inner
-    red, green, blue = np.moveaxis(rgb, 2, 0)
     red_green, yellow_blue = red - green, (red + green) / 2 - blue
     spread = np.hypot(red_green.std(), yellow_blue.std())
     offset = np.hypot(red_green.mean(), yellow_blue.mean())
@@ -34,6 +33,16 @@ def capture_statistics(crop: Image.Image) -> dict[str, float]:
     }
 
 
-def perceptual_hash(crop: Image.Image) -> int:
-    """64-bit pHash (DCT) as an unsigned integer, first bit highest: copies differ in few bits."""
-    return int(str(imagehash.phash(crop)), 16)
+def perceptual_hashes(crop: Image.Image) -> tuple[int, int]:
+    """64-bit pHash of a crop, and of its mirror image, as unsigned integers, first bit highest.
+
+    Copies differ in few bits. Bit for bit the ``phash`` of the library imagehash: the 8 x 8 lowest
+    frequencies of the cosine transform of 32 x 32 pixels of luma, each compared with their median.
+    """
+    luma = crop.convert("L")
+    pictures = (luma, luma.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    small = np.stack([np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS)) for picture in pictures])
+    low = dct(dct(small.astype(np.float64), axis=1)[:, :8], axis=2)[:, :, :8]
+    bits = low > np.median(low, axis=(1, 2), keepdims=True)
+    plain, mirrored = (int.from_bytes(np.packbits(picture).tobytes(), "big") for picture in bits)
+    return plain, mirrored

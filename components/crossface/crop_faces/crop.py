@@ -1,21 +1,28 @@
 """Cuts all recorded faces of a dataset and writes them as shards, in the order of the records."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crossface.crop_faces.config import CropConfig
+from crossface.crop_faces.detection import check_detector
+from crossface.crop_faces.faces import FaceRecord
 from crossface.crop_faces.pool import RecordedPhoto, crop_photos
 from crossface.data.crops import ShardWriter
-from crossface.data.records import FaceCounts, read_records
+from crossface.data.records import RECORDS_FILE, FaceCounts
 from crossface.data.rejects import Reject, check_reject_fraction, read_rejects, write_rejects
 from crossface.data.storage import atomic_folder
 from crossface.errors import DataError
 from crossface.progress import Progress
+
+_BATCH_ROWS = 1024
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,53 +55,61 @@ def crop_faces(records: Path, config: CropConfig, out: Path) -> CropSummary:
     bytes, whatever the number of workers.
 
     Raises:
+        ConfigError: the detector is not installed.
         DataError: there are no records, too many faces are rejected, or a split is left without faces.
         CrossfaceError: a worker process died.
     """
-    table = read_records(records)
-    if not table.num_rows:
-        raise DataError(f"{records}: the records hold no face")
-    dataset = table["dataset"][0].as_py()
+    check_detector(config.detector)
+    file = _open(records)
+    total = file.metadata.num_rows
     earlier = read_rejects(records)
-    used: list[tuple[str, int]] = []
+    used: Counter[tuple[str, int]] = Counter()
     rejects: list[Reject] = []
-    rows_of = _rows_by_photo(table)
+    dataset = next(_rows(file))["dataset"]
     with atomic_folder(out) as part:
         writer = ShardWriter(part)
-        with Progress(f"crop {dataset}", total=len(rows_of), unit="photos") as progress:
-            for outcome in crop_photos(_photos(table, rows_of), config):
+        with Progress(f"crop {dataset}", total=total, unit="faces") as progress:
+            for outcome in crop_photos(_photos(file), records, config):
                 for face in outcome:
                     if isinstance(face, Reject):
                         rejects.append(face)
                     else:
-                        used.append((face["split"], face["emotion"]))
+                        used[face["split"], face["emotion"]] += 1
                         writer.write(face)
-                progress.update(1)
+                progress.update(len(outcome))
         writer.close()
-        check_reject_fraction(rejects, len(used), config.max_reject_fraction, f"{dataset}: crop_faces")
-        counts = FaceCounts.of(used, rejects)
+        check_reject_fraction(rejects, used.total(), config.max_reject_fraction, f"{dataset}: crop_faces")
+        counts = FaceCounts(used, Counter(reject.reason for reject in rejects))
         counts.check_splits(f"{dataset}: crop_faces")
         write_rejects([*earlier, *rejects], part)
         digest = _digest(sorted(part.glob("part-*.parquet")))
     return CropSummary(dataset, counts, digest)
 
 
-def _rows_by_photo(table: pa.Table) -> dict[str, list[int]]:
-    rows_of: defaultdict[str, list[int]] = defaultdict(list)
-    for row, uri in enumerate(table["image_uri"].to_pylist()):
-        rows_of[uri].append(row)
-    return rows_of
+def _open(records: Path) -> pq.ParquetFile:
+    if not (records / RECORDS_FILE).is_file():
+        raise DataError(f"{records}: no records ({RECORDS_FILE}) here")
+    file = pq.ParquetFile(records / RECORDS_FILE)
+    if not file.metadata.num_rows:
+        raise DataError(f"{records}: the records hold no face")
+    return file
 
 
-def _photos(table: pa.Table, rows_of: dict[str, list[int]]) -> Iterator[RecordedPhoto]:
-    """Yield every photo once, in the order of its first face; ingest puts its faces next to each other."""
-    table = table.combine_chunks()
-    for uri, rows in rows_of.items():
-        yield uri, table.take(rows).to_pylist()
+def _rows(file: pq.ParquetFile) -> Iterator[FaceRecord]:
+    for batch in file.iter_batches(_BATCH_ROWS):
+        yield from batch.to_pylist()
+
+
+def _photos(file: pq.ParquetFile) -> Iterator[RecordedPhoto]:
+    """Yield every photo with its faces, which stand next to each other; few records are held at a time."""
+    for uri, rows in groupby(_rows(file), key=itemgetter("image_uri")):
+        yield uri, list(rows)
 
 
 def _digest(files: Iterable[Path]) -> str:
     whole = hashlib.sha256()
     for file in files:
-        whole.update(file.read_bytes())
+        with file.open("rb") as data:
+            while block := data.read(_BLOCK_BYTES):
+                whole.update(block)
     return whole.hexdigest()[:32]

@@ -39,6 +39,7 @@ _FEATURES = {
     "attributes": {field.name: {"dtype": "string", "_type": "Value"} for field in ATTRIBUTES},
     "capture": {field.name: {"dtype": "float32", "_type": "Value"} for field in CAPTURE},
     "phash": {"dtype": "uint64", "_type": "Value"},
+    "phash_mirrored": {"dtype": "uint64", "_type": "Value"},
 }
 
 CROP_SCHEMA = pa.schema(
@@ -52,6 +53,7 @@ CROP_SCHEMA = pa.schema(
         pa.field("attributes", ATTRIBUTES),
         pa.field("capture", CAPTURE),
         pa.field("phash", pa.uint64()),  # 64-bit perceptual hash (DCT) of the crop
+        pa.field("phash_mirrored", pa.uint64()),  # the same of the crop mirrored left to right
     ],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
@@ -61,26 +63,33 @@ class ShardWriter:
     """Writes crops to ``part-00000.parquet``, ``part-00001.parquet``, ... of bounded size.
 
     Rows go to disk in small row groups, so neither the writer nor a reader that streams the images ever
-    holds a whole shard.
+    holds a whole shard. A row group ends when it has its rows or its bytes, whichever comes first, and a
+    shard when it has its row groups.
 
     Args:
         folder: where the shards go; it must exist.
-        shard_rows: crops in a shard, a multiple of ``group_rows``.
-        group_rows: crops in a row group, the most that is held in memory.
+        shard_groups: row groups in a shard.
+        group_rows: most crops in a row group.
+        group_bytes: bytes of images from which a row group is full; about that much is held in memory.
     """
 
-    def __init__(self, folder: Path, shard_rows: int = 8192, group_rows: int = 512) -> None:
+    def __init__(
+        self, folder: Path, shard_groups: int = 16, group_rows: int = 512, group_bytes: int = 16 << 20
+    ) -> None:
         self._folder = folder
-        self._shard_groups = shard_rows // group_rows
+        self._shard_groups = shard_groups
         self._group_rows = group_rows
+        self._group_bytes = group_bytes
         self._rows: list[dict] = []
+        self._bytes = 0
         self._groups = 0
         self._shard: pq.ParquetWriter | None = None
 
     def write(self, row: dict) -> None:
         """Add one row of ``CROP_SCHEMA``."""
         self._rows.append(row)
-        if len(self._rows) == self._group_rows:
+        self._bytes += len(row["image"]["bytes"])
+        if len(self._rows) == self._group_rows or self._bytes >= self._group_bytes:
             self._write_group()
 
     def close(self) -> None:
@@ -95,6 +104,7 @@ class ShardWriter:
         self._open_shard().write_table(pa.Table.from_pylist(self._rows, schema=CROP_SCHEMA))
         self._groups += 1
         self._rows = []
+        self._bytes = 0
 
     def _open_shard(self) -> pq.ParquetWriter:
         number, group = divmod(self._groups, self._shard_groups)

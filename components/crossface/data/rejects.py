@@ -23,6 +23,7 @@ class Reason(StrEnum):
     EMPTY_FILE = "empty_file"
     UNREADABLE_IMAGE = "unreadable_image"
     BAD_BOX = "bad_box"  # not finite, or without area
+    NO_FACE = "no_face"  # no box is published, and none is found
     BOX_OUTSIDE = "box_outside"  # no pixel of the face is in the photo
 
 

@@ -1,12 +1,12 @@
 """What ingest is told about one dataset."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from crossface.config import Config
-from crossface.ingest.readers.csv import CsvOptions
-from crossface.ingest.readers.registry import READERS
+from crossface.ingest.readers.face import ReaderOptions
+from crossface.ingest.readers.registry import AUTO, READERS, options_type
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -16,10 +16,11 @@ class IngestConfig(Config):
 
     Attributes:
         key: the dataset's name in every artifact, table and figure.
-        format: one of the readers: ``rafdb``, ``expw``, ``affectnet``, ``csv``.
-        source: local directory that holds the dataset as it was published.
+        format: a name in ``readers.registry.READERS``, or ``auto`` for the one that fits.
+        source: a local directory, ``s3://bucket/prefix``, or an archive in either, with the dataset as it
+            was published.
         revision: any text; change it when the data changed, so that cached results are not used.
-        options: columns and labels of a csv dataset; required for that format, an error for the others.
+        options: what the format lets choose; see the ``options_type`` of its reader.
         dev_fraction: share of the groups of train that becomes dev, where no dev split is published.
         test_fraction: share of all groups that becomes test, where no split is published.
         seed: decides which groups become dev and test.
@@ -30,7 +31,7 @@ class IngestConfig(Config):
     format: str
     source: str = Field(min_length=1)
     revision: str = ""
-    options: CsvOptions | None = None
+    options: SerializeAsAny[ReaderOptions] | None = Field(default=None, validate_default=True)
     dev_fraction: Share = 0.1
     test_fraction: Share = 0.15
     seed: int = 0
@@ -39,14 +40,24 @@ class IngestConfig(Config):
     @field_validator("format")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value not in READERS:
-            raise ValueError(f"no reader of this name; there are {', '.join(READERS)}")
+        if value != AUTO and value not in READERS:
+            raise ValueError(f"no reader of this name; there are {', '.join(READERS)}, and {AUTO}")
         return value
 
-    @model_validator(mode="after")
-    def _options_suit_format(self) -> Self:
-        if self.format == "csv" and self.options is None:
-            raise ValueError("format csv needs options (file, path_column, label_column)")
-        if self.format != "csv" and self.options is not None:
-            raise ValueError(f"format {self.format} takes no options")
-        return self
+    @field_validator("options", mode="before")
+    @classmethod
+    def _suit_format(cls, value: Any, info: ValidationInfo) -> Any:
+        format_name = info.data.get("format")
+        if format_name is None:  # its own fault is told
+            return None
+        kind = None if format_name == AUTO else options_type(format_name)
+        if not value:
+            needed = (
+                [name for name, field in kind.model_fields.items() if field.is_required()] if kind else []
+            )
+            if needed:
+                raise ValueError(f"format {format_name} needs options ({', '.join(needed)})")
+            return None
+        if kind is None or not kind.model_fields:
+            raise ValueError(f"format {format_name} takes no options")
+        return kind.model_validate(value)  # its faults keep their place: options.<key>

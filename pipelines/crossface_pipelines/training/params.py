@@ -8,6 +8,8 @@ import yaml
 
 from crossface.config import Config
 from crossface.crop_faces.config import CropConfig
+from crossface.data import s3
+from crossface.data.archives import SUFFIXES, is_archive
 from crossface.errors import ConfigError
 from crossface.evaluate.config import EvaluateConfig
 from crossface.ingest.config import IngestConfig
@@ -166,10 +168,18 @@ def _datasets(values: Mapping[str, Any]) -> tuple[list[IngestConfig], list[str]]
 
 
 def _missing_files(dataset: IngestConfig) -> list[str]:
-    """What the configuration names and is not there."""
+    """What the configuration names and is not there; what lies in S3 or in an archive, ingest will see."""
     where, source = f"datasets.{dataset.key}", Path(dataset.source)
+    if dataset.source.startswith(s3.SCHEME):
+        return []
     if not source.is_dir():
-        return [f"{where}.source: {source} is not a directory"]
-    if dataset.options and not (source / dataset.options.file).is_file():
-        return [f"{where}.options.file: {source / dataset.options.file} is not a file"]
+        if source.is_file() and is_archive(dataset.source):
+            return []
+        wanted = (
+            f"neither a directory nor an archive ({', '.join(SUFFIXES)})" if source.exists() else "not there"
+        )
+        return [f"{where}.source: {source} is {wanted}"]
+    for name in dataset.options.files if dataset.options else ():
+        if not (source / name).is_file():
+            return [f"{where}.options.file: {source / name} is not a file"]
     return []

@@ -1,40 +1,24 @@
 """Any dataset whose labels are a delimited text file with a header."""
 
 import csv
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Self
+from typing import ClassVar, Self
 
-from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from crossface.config import Config
-from crossface.data.emotions import EMOTION_INDEX, EMOTIONS, Split
+from crossface.data.emotions import EMOTIONS, Split
 from crossface.data.rejects import Reason, Reject
+from crossface.data.tree import Tree, relative_path
 from crossface.errors import DataError
-from crossface.ingest.readers.face import Box, Face, outside_table, reject
-from crossface.ingest.readers.photos import PhotoFolder, relative_path, require
-
-SPLIT_OF: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "dev": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-    "testing": "test",
-}
+from crossface.ingest.readers.face import Box, Face, ReaderOptions, outside_table, reject
+from crossface.ingest.readers.files import SourcePath, open_text, require_file, require_folder
+from crossface.ingest.readers.groups import FileGroups, GroupPattern
+from crossface.ingest.readers.names import SPLIT_OF, LabelMap, LabelTable, plain
+from crossface.ingest.readers.photos import PhotoFolder
 
 
-def _as_written(value: Any) -> Any:
-    """Take ``0: neutral`` of a YAML file, whose key is a number, as label ``"0"``, and no text as null."""
-    return {str(key): name or None for key, name in value.items()} if isinstance(value, dict) else value
-
-
-class CsvOptions(Config):
+class CsvOptions(ReaderOptions):
     """Where a csv dataset keeps what.
 
     Attributes:
@@ -53,55 +37,21 @@ class CsvOptions(Config):
             regard to case and surrounding blanks.
     """
 
-    file: str = Field(min_length=1)
+    file: SourcePath = Field(min_length=1)
     path_column: str
     label_column: str
     delimiter: str = Field(",", min_length=1, max_length=1)
-    image_dir: str = ""
+    image_dir: SourcePath = ""
     box_columns: tuple[str, str, str, str] | None = None
     split_column: str | None = None
     group_column: str | None = None
-    group_pattern: str | None = None
-    label_map: Annotated[dict[str, str | None], BeforeValidator(_as_written)] = Field(
-        default={name: name for name in EMOTIONS}
-    )
+    group_pattern: GroupPattern | None = None
+    label_map: LabelMap = Field(default={name: name for name in EMOTIONS})
 
-    @field_validator("file", "image_dir")
-    @classmethod
-    def _stays_in_source(cls, value: str) -> str:
-        if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
-            raise ValueError("has to be a path below the source")
-        return value
-
-    @field_validator("group_pattern")
-    @classmethod
-    def _has_one_group(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        if groups != 1:
-            raise ValueError(f"needs one parenthesis, which finds the group, and has {groups}")
-        return value
-
-    @field_validator("label_map")
-    @classmethod
-    def _names_emotions(cls, value: dict[str, str | None]) -> dict[str, str | None]:
-        for label, emotion in value.items():
-            if emotion is not None and emotion not in EMOTION_INDEX:
-                raise ValueError(
-                    f"{label!r} is mapped to {emotion!r}, not one of {', '.join(EMOTIONS)} or null"
-                )
-        label, count = Counter(map(_plain, value)).most_common(1)[0] if value else ("", 0)
-        if count != 1:
-            raise ValueError(f"{label!r} is mapped more than once" if count else "maps no label")
-        return value
-
-    @field_serializer("label_map", when_used="json")
-    def _without_null(self, value: dict[str, str | None]) -> dict[str, str]:
-        return {label: emotion or "" for label, emotion in value.items()}  # KFP's parameters know no null
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The label file."""
+        return (self.file,)
 
     @model_validator(mode="after")
     def _finds_group_one_way(self) -> Self:
@@ -125,24 +75,32 @@ class _Columns:
 class CsvTable:
     """Reads a csv dataset."""
 
-    def __init__(self, source: Path, options: CsvOptions) -> None:
+    layout: ClassVar[str] = (
+        "a table of photos and labels that the options describe; never recognised by looking"
+    )
+    options_type: ClassVar[type[ReaderOptions]] = CsvOptions
+
+    def __init__(self, tree: Tree, options: CsvOptions) -> None:
+        self._tree = tree
         self._options = options
-        self._file = require(source / options.file, "the label file, option file")
-        self._photos = PhotoFolder(require(source / options.image_dir, "the photos, option image_dir"))
-        self._emotion_of = {_plain(label): name for label, name in options.label_map.items()}
-        self._pattern = options.group_pattern and re.compile(options.group_pattern)
+        self._file = tree.uri(require_file(tree, options.file, "the label file, option file"))
+        self._photos = PhotoFolder(
+            tree, require_folder(tree, options.image_dir, "the photos, option image_dir")
+        )
+        self._labels = LabelTable(options.label_map)
+        self._groups = FileGroups(options.group_pattern)
         self._seen: set[str] = set()
-        self._matched = False
+
+    @classmethod
+    def fits(cls, tree: Tree) -> bool:
+        """No: what the columns mean cannot be seen."""
+        return False
 
     def read(self) -> Iterator[Face | Reject]:
         """Yield a face or a reject for every row of the label file."""
-        with self._file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        with open_text(self._tree, self._options.file) as lines:
             yield from self._read_rows(lines)
-        if self._pattern and self._seen and not self._matched:
-            raise DataError(
-                f"{self._file}: group_pattern {self._options.group_pattern!r} matches no file name, "
-                f"not even {PurePosixPath(min(self._seen)).name!r}"
-            )
+        self._groups.check(self._file)
 
     def _read_rows(self, lines: Iterable[str]) -> Iterator[Face | Reject]:
         rows = csv.reader(lines, delimiter=self._options.delimiter, strict=True)
@@ -176,31 +134,30 @@ class CsvTable:
         if len(row) != columns.count:
             return reject(where, Reason.BAD_ROW, f"{len(row)} columns instead of {columns.count}")
         raw_label = row[columns.label]
-        label = _plain(raw_label)
-        if not label and label not in self._emotion_of:
+        if not raw_label.strip() and raw_label not in self._labels:
             return reject(where, Reason.BAD_ROW, "no label")
-        if label not in self._emotion_of:
-            raise outside_table(where, raw_label, f"label_map has {', '.join(self._options.label_map)}")
-        emotion = self._emotion_of[label]
+        if raw_label not in self._labels:
+            raise outside_table(where, raw_label, f"label_map has {self._labels}")
+        emotion = self._labels[raw_label]
         if emotion is None:
             return reject(where, Reason.LABEL_NOT_USED, f"label_map uses no {raw_label!r}")
         split = None if columns.split is None else self._split(where, row[columns.split])
         try:
             path = relative_path(row[columns.path].strip())
             box = Box(*(float(row[at]) for at in columns.box)) if columns.box else None
-            group = self._group(path) if columns.group is None else _group_cell(row[columns.group])
+            group = self._groups[path] if columns.group is None else _group_cell(row[columns.group])
         except ValueError as error:
             return reject(where, Reason.BAD_ROW, str(error))
         if fault := self._photos.fault(path):
             return fault
         if box and box.fault:
-            return reject(self._photos.path(path), Reason.BAD_BOX, box.fault)
+            return reject(self._photos.uri(path), Reason.BAD_BOX, box.fault)
         name = f"{path}#{line}" if path in self._seen else path
         self._seen.add(path)
         return Face(
             name=name,
-            photo=self._photos.path(path),
-            emotion=EMOTION_INDEX[emotion],
+            photo=self._photos.uri(path),
+            emotion=emotion,
             raw_label=raw_label,
             group=group,
             split=split,
@@ -208,17 +165,10 @@ class CsvTable:
         )
 
     def _split(self, where: str, cell: str) -> Split:
-        split = SPLIT_OF.get(_plain(cell))
+        split = SPLIT_OF.get(plain(cell))
         if split is None:
             raise DataError(f"{where}: split {cell!r} is none of {', '.join(SPLIT_OF)}")
         return split
-
-    def _group(self, path: str) -> str:
-        found = self._pattern.search(PurePosixPath(path).name) if self._pattern else None
-        if found and found[1]:
-            self._matched = True
-            return found[1]
-        return path
 
 
 def _group_cell(cell: str) -> str:
@@ -228,7 +178,3 @@ def _group_cell(cell: str) -> str:
     if not group.isprintable():
         raise ValueError(f"group {group!r} is not readable text")
     return group
-
-
-def _plain(label: str) -> str:
-    return label.strip().casefold()

@@ -9,12 +9,14 @@ Zhang, Luo, Loy, Tang, "From Facial Expression Recognition to Interpersonal Rela
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import ClassVar
 
 from crossface.data.emotions import EMOTION_INDEX
 from crossface.data.rejects import Reason, Reject
-from crossface.ingest.readers.face import Box, Face, outside_table, reject
-from crossface.ingest.readers.photos import PhotoFolder, relative_path, require
+from crossface.data.tree import Tree, has_file, relative_path
+from crossface.ingest.readers.face import Box, Face, ReaderOptions, outside_table, reject
+from crossface.ingest.readers.files import open_text, require_file, require_folder
+from crossface.ingest.readers.photos import PhotoFolder
 
 EMOTION_OF = {
     "0": EMOTION_INDEX["anger"],
@@ -27,21 +29,34 @@ EMOTION_OF = {
 }
 
 COLUMNS = 8
+LABELS = "data/label/label.lst"
+PHOTOS = "data/image/origin"
 
 
 class ExpW:
     """Reads ExpW. It publishes no split; the group is the photo, whose faces stay together."""
 
-    def __init__(self, source: Path) -> None:
-        self._labels = require(source / "data" / "label" / "label.lst", "the labels of ExpW")
-        self._photos = PhotoFolder(require(source / "data" / "image" / "origin", "the photos of ExpW"))
+    layout: ClassVar[str] = f"{LABELS} and the photos in {PHOTOS}"
+    options_type: ClassVar[type[ReaderOptions]] = ReaderOptions
+
+    def __init__(self, tree: Tree, options: ReaderOptions) -> None:
+        self._tree = tree
+        self._file = tree.uri(require_file(tree, LABELS, "the labels of ExpW"))
+        self._photos = PhotoFolder(
+            tree, require_folder(tree, PHOTOS, "the photos of ExpW, unpacked from origin.7z.001 and so on")
+        )
+
+    @classmethod
+    def fits(cls, tree: Tree) -> bool:
+        """Whether the label file is there."""
+        return has_file(tree, LABELS)
 
     def read(self) -> Iterator[Face | Reject]:
         """Yield a face or a reject for every line of the label file."""
-        with self._labels.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        with open_text(self._tree, LABELS) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield self._face(f"{self._labels}:{number}", line.strip())
+                    yield self._face(f"{self._file}:{number}", line.strip())
 
     def _face(self, where: str, line: str) -> Face | Reject:
         cells = line.rsplit(maxsplit=COLUMNS - 1)  # from the right: an image name may hold spaces
@@ -58,10 +73,10 @@ class ExpW:
         if fault := self._photos.fault(name):
             return fault
         if box.fault:
-            return reject(self._photos.path(name), Reason.BAD_BOX, f"face {face_id}: {box.fault}")
+            return reject(self._photos.uri(name), Reason.BAD_BOX, f"face {face_id}: {box.fault}")
         return Face(
             name=f"{name}#{face_id}",
-            photo=self._photos.path(name),
+            photo=self._photos.uri(name),
             emotion=EMOTION_OF[label],
             raw_label=label,
             group=name,

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
+from crossface.config import Config
 from crossface.data.emotions import Split
 from crossface.data.rejects import Reason, Reject
+from crossface.data.tree import Tree
 from crossface.errors import DataError
 
 STAGE = "ingest"
@@ -40,14 +42,16 @@ class Face:
     """One labelled face, before ingest gives it its dataset and its split.
 
     Attributes:
-        name: unique in the dataset.
-        photo: absolute path of an existing photo.
+        name: unique in the dataset. Where the face carries its picture, also a relative path for it.
+        photo: uri of an existing photo; where the face carries its picture, of the row it came from.
         emotion: index in ``EMOTIONS``.
         raw_label: the label as published.
         group: photo or person, which no two splits may share.
         split: as published, or None where the publisher gives none.
         box: as published, or None.
         attributes: of ``ATTRIBUTES``, or None.
+        votes: shares of the annotators' votes for the 7 ``EMOTIONS``, which add up to 1, or None.
+        image: the encoded picture, where it is no file of its own.
     """
 
     name: str
@@ -58,13 +62,51 @@ class Face:
     split: Split | None = None
     box: Box | None = None
     attributes: Mapping[str, str | None] | None = None
+    votes: tuple[float, ...] | None = None
+    image: bytes | None = None
+
+
+class NoOptions(Config):
+    """Options of a format that has none."""
+
+
+class ReaderOptions(Config):
+    """What a user can choose about a format: nothing, where a format has no fields of its own."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that the options name, relative to the source."""
+        return ()
 
 
 class Reader(Protocol):
     """Reads one layout.
 
     A new dataset is one module with a class of this shape, one line in ``registry.READERS`` and one test.
+    It knows a :class:`~crossface.data.tree.Tree` and never a path, so it reads directories and object
+    stores alike.
+
+    Attributes:
+        layout: in one line, what is looked for; for people who wonder why their folder is not recognised.
+        options_type: what a user can choose, validated before anything is read.
+            A format whose options have no defaults is never recognised by looking.
     """
+
+    layout: ClassVar[str]
+    options_type: ClassVar[type[ReaderOptions]]
+
+    def __init__(self, tree: Tree, options: Any) -> None:
+        """Look for the files of the layout; ``options`` is an ``options_type``.
+
+        Raises:
+            DataError: one is missing.
+        """
+        ...
+
+    @classmethod
+    def fits(cls, tree: Tree) -> bool:
+        """Whether a dataset is in this layout, by a look at a few names."""
+        ...
 
     def read(self) -> Iterator[Face | Reject]:
         """Yield every face of the dataset, or the reason why it cannot be used, in the publisher's order.
@@ -72,7 +114,7 @@ class Reader(Protocol):
         A fault of one face is a Reject and reading goes on.
 
         Raises:
-            DataError: a file of the layout is missing, or a label is outside the format's table.
+            DataError: a file of the layout is missing or broken, or a label is outside the format's table.
         """
         ...
 
