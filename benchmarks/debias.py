@@ -72,7 +72,7 @@ def run_seed(seed: int, faces: int, settings: Sequence[str]) -> dict[str, Score]
 
 
 def run_steps(params: TrainingParams, root: Path) -> tuple[Path, Path]:
-    """The training pipeline without KFP and MLflow.
+    """The training pipeline without KFP, MLflow and find_leakage: drawn faces are no copies.
 
     Returns evaluate's folders: of the pipeline's own models, and with the pooled ACE model as the baseline.
     """

@@ -12,6 +12,7 @@ import crossface
 STEP_IMAGES = {
     "ingest": "data",
     "crop_faces": "data",
+    "find_leakage": "data",
     "probe_bias": "torch",
     "train": "torch",
     "evaluate": "torch",
@@ -22,7 +23,16 @@ STEP_IMAGES = {
 
 _SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "progress.py", "tracking.py")
 _NOT_RUN = {"__pycache__", "sample"}
-_PACKAGES: tuple[str, ...] = ("boto3", "kfp", "mlflow-skinny", "numpy", "pillow", "py7zr", "pyarrow")
+_PACKAGES: tuple[str, ...] = (
+    "boto3",
+    "faiss-cpu",
+    "kfp",
+    "mlflow-skinny",
+    "numpy",
+    "pillow",
+    "py7zr",
+    "pyarrow",
+)
 _PACKAGES += ("scikit-learn", "scipy", "torch", "torchvision")
 
 

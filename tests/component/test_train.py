@@ -1,16 +1,23 @@
 """Training on small drawn problems: it learns, it is repeatable, it stops when it must."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
+from crossface.data.crops import ShardWriter
+from crossface.data.leakage import DROPPED_SCHEMA, PAIR_SCHEMA, write_leakage
 from crossface.errors import DataError
 from crossface.model.config import NetConfig
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import load_model, save_model
 from crossface.train.config import AdaptationConfig, TrainConfig
-from crossface.train.data import Faces
+from crossface.train.data import Faces, load_faces
+from crossface.train.train import train
 from crossface.train.trainer import DivergenceError, Trainer
 
 SIZE = 32
@@ -85,6 +92,46 @@ def test_the_reversal_misleads_the_dataset_classifier():
         lowest[strength] = min(row["dataset_accuracy"] for row in trained.history[2:])
     assert lowest[0.0] > 0.6
     assert lowest[1.0] < 0.4
+
+
+def write_crops(folder, faces: Faces):
+    """Every third face is in dev, the others in train."""
+    folder.mkdir()
+    writer = ShardWriter(folder)
+    for row in range(len(faces)):
+        buffer = io.BytesIO()
+        Image.fromarray(faces.images[row].permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        split = "dev" if row % 3 == 0 else "train"
+        writer.write(
+            {
+                "face_id": f"a/{row}", "dataset": "a", "split": split, "emotion": int(faces.emotion[row]),
+                "image": {"bytes": buffer.getvalue(), "path": f"{row}.png"}, "group": f"a/{row}",
+            }
+        )  # fmt: skip
+    writer.close()
+    return folder
+
+
+def test_faces_that_leak_are_left_out(tmp_path):
+    crops = write_crops(tmp_path / "a", stripes(3, 0, datasets=("a",)))
+    whole = load_faces([crops], "train", SIZE)
+    without = load_faces([crops], "train", SIZE, {"a/1", "a/3", "elsewhere/2"})
+    assert len(without) == len(whole) - 1  # a/3 is in dev
+    assert torch.equal(without.images, whole.images[1:])
+    dropped = [
+        {"face_id": f"a/{row}", "dataset": "a", "split": "dev", "reason": "twin_in_test", "twin_id": "b/0"}
+        | {"twin_dataset": "b", "twin_split": "test", "distance": 0, "mirrored": False, "correlation": 1.0}
+        for row in range(0, 21, 3)
+    ]
+    leakage = tmp_path / "leakage"
+    leakage.mkdir()
+    pairs = PAIR_SCHEMA.empty_table()
+    write_leakage(pairs, pa.Table.from_pylist(dropped, schema=DROPPED_SCHEMA), {}, leakage)
+    short = config(epochs=1, batch_size=7)
+    with pytest.raises(DataError, match="a: no face in split dev"):
+        train([crops], short, tmp_path / "model", lambda metrics, epoch: None, leakage)
+    assert not (tmp_path / "model").exists()
+    train([crops], short, tmp_path / "model", lambda metrics, epoch: None)
 
 
 def test_best_epoch_is_kept():

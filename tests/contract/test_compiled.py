@@ -76,10 +76,17 @@ def test_shape_of_the_dag(spec):
     placed = {(dag, name) for dag, name, _ in tasks(spec)}
     assert {name for dag, name in placed if dag == "root"} == {"exit-handler-1", "finalize"}
     assert {name for dag, name in placed if dag == "comp-exit-handler-1"} == {
-        "for-loop-2", "probe-bias", "train", "train-2", "evaluate", "condition-3",
+        "for-loop-2", "find-leakage", "probe-bias", "train", "train-2", "evaluate", "condition-3",
     }  # fmt: skip
     assert {name for dag, name in placed if dag == "comp-for-loop-2"} == {"ingest", "crop-faces"}
     assert {name for dag, name in placed if dag == "comp-condition-3"} == {"register"}
+
+
+def test_training_sees_no_copies_of_what_it_is_tested_on(spec):
+    found = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    for name in ("train", "train-2"):
+        source = found[name]["inputs"]["artifacts"]["leakage"]["taskOutputArtifact"]
+        assert source == {"producerTask": "find-leakage", "outputArtifactKey": "leakage"}
 
 
 def test_only_what_depends_on_nothing_else_is_cached(spec):
@@ -89,14 +96,14 @@ def test_only_what_depends_on_nothing_else_is_cached(spec):
         if not name.startswith(("exit", "for", "condition"))
     }
     assert cached == {
-        "ingest": True, "crop-faces": True, "probe-bias": True, "train": True, "train-2": True,
-        "evaluate": False, "register": False, "finalize": False,
+        "ingest": True, "crop-faces": True, "find-leakage": True, "probe-bias": True, "train": True,
+        "train-2": True, "evaluate": False, "register": False, "finalize": False,
     }  # fmt: skip
 
 
 def test_every_executor_runs_its_image_and_installs_nothing(spec):
     executors = spec["deploymentSpec"]["executors"]
-    assert len(executors) == 8
+    assert len(executors) == 9
     for name, executor in executors.items():
         step = name.removeprefix("exec-").removesuffix("-2").replace("-", "_")
         assert executor["container"]["image"] == IMAGES[STEP_IMAGES[step]]

@@ -11,7 +11,16 @@ import crossface
 import crossface_pipelines
 
 PACKAGE = Path(crossface.__file__).parent
-STEPS = ("ingest", "crop_faces", "probe_bias", "train", "evaluate", "register", "finalize")
+STEPS = (
+    "ingest",
+    "crop_faces",
+    "find_leakage",
+    "probe_bias",
+    "train",
+    "evaluate",
+    "register",
+    "finalize",
+)
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 # rooms a step may use; data, the lowest, uses none of the others
 ROOMS = {"bias": {"data", "bias"}, "model": {"data", "model"}, "data": {"data"}}

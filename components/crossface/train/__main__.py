@@ -7,6 +7,9 @@ def main() -> None:
     """Train on crops folders, write a model folder."""
     parser = StepParser("train", __doc__)
     parser.add_argument("crops", nargs="+", type=parser.folder, help="a crops folder a dataset")
+    parser.add_argument(
+        "--leakage", type=parser.folder, help="folder of find_leakage; what it drops is left out"
+    )
     with parser.step() as arguments:
         from crossface.train.config import TrainConfig
         from crossface.train.train import train
@@ -16,6 +19,7 @@ def main() -> None:
             TrainConfig.parse(arguments.config, "train"),
             arguments.out,
             lambda metrics, epoch: None,
+            arguments.leakage,
         )
 
 

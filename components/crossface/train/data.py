@@ -1,9 +1,10 @@
 """The crops of one split as tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
@@ -30,15 +31,22 @@ class Faces:
         return len(self.emotion)
 
 
-def load_faces(crops: Sequence[Path], split: Split, size: int) -> Faces:
+def load_faces(crops: Sequence[Path], split: Split, size: int, without: Collection[str] = ()) -> Faces:
     """Load one split of all datasets.
+
+    Args:
+        crops: a crops folder a dataset.
+        split: which split.
+        size: side of the images in pixels.
+        without: ids of faces to leave out.
 
     Raises:
         DataError: a dataset has no face in this split.
     """
     everything = open_crops(crops)
     datasets = tuple(sorted(pc.unique(everything.to_table(columns=["dataset"])["dataset"]).to_pylist()))
-    part = everything.filter(pc.field("split") == split)
+    left_out = pc.field("face_id").isin(pa.array(list(without), pa.string()))
+    part = everything.filter((pc.field("split") == split) & ~left_out)
     labels = part.to_table(columns=["dataset", "emotion"])
     names = labels["dataset"].to_pylist()
     for name in datasets:

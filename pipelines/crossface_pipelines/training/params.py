@@ -12,6 +12,7 @@ from crossface.data import s3
 from crossface.data.archives import SUFFIXES, is_archive
 from crossface.errors import ConfigError
 from crossface.evaluate.config import EvaluateConfig
+from crossface.find_leakage.config import LeakageConfig
 from crossface.ingest.config import IngestConfig
 from crossface.probe_bias.config import ProbeConfig
 from crossface.register.config import RegisterConfig
@@ -19,6 +20,7 @@ from crossface.train.config import TrainConfig
 
 _SECTIONS: dict[str, type[Config]] = {
     "crop": CropConfig,
+    "leakage": LeakageConfig,
     "probe": ProbeConfig,
     "baseline": TrainConfig,
     "adapted": TrainConfig,
@@ -33,6 +35,7 @@ class TrainingParams(Config):
 
     datasets: tuple[IngestConfig, ...]
     crop: CropConfig
+    leakage: LeakageConfig
     probe: ProbeConfig
     baseline: TrainConfig
     adapted: TrainConfig

@@ -4,9 +4,10 @@
 
     ExitHandler(finalize)
       ParallelFor(dataset in datasets):  ingest -> crop_faces
+      Collected(crops) -> find_leakage             copies of a face in two splits
       Collected(crops) -> probe_bias
-      Collected(crops) -> train(baseline)          the datasets pooled
-      Collected(crops) -> train(adapted)           cross-dataset adaptation
+      crops without copies -> train(baseline)      the datasets pooled
+      crops without copies -> train(adapted)       cross-dataset adaptation
       both models + crops + bias -> evaluate       tables, figures, bias before and after
       If(evaluate passed) -> register
 """
@@ -18,6 +19,7 @@ from kfp import dsl
 from crossface.crop_faces.component import crop_faces
 from crossface.evaluate.component import evaluate
 from crossface.finalize.component import finalize
+from crossface.find_leakage.component import find_leakage
 from crossface.ingest.component import ingest
 from crossface.probe_bias.component import probe_bias
 from crossface.register.component import register
@@ -38,6 +40,7 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
     def crossface_training(
         datasets: List[dict],  # noqa: UP006
         crop: dict,
+        leakage: dict,
         probe: dict,
         baseline: dict,
         adapted: dict,
@@ -56,12 +59,13 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                 # one for each consumer: compiling changes the object
                 return dsl.Collected(crops.outputs["crops"])
 
+            copies = profile.place(find_leakage(crops=faces(), config=leakage), "find_leakage")
             bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
-            pooled = profile.place(train(crops=faces(), config=baseline), "train").set_display_name(
-                "train baseline"
-            )
-            cross = profile.place(train(crops=faces(), config=adapted), "train").set_display_name(
-                "train adapted"
+            pooled, cross = (
+                profile.place(
+                    train(crops=faces(), leakage=copies.outputs["leakage"], config=config), "train"
+                ).set_display_name(name)
+                for name, config in (("train baseline", baseline), ("train adapted", adapted))
             )
             judged = profile.place(
                 evaluate(
