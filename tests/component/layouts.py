@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from crossface.data.records import read_records
+from crossface.data.records import open_records
 from crossface.data.rejects import Reject, read_rejects
 from crossface.ingest.config import IngestConfig
 from crossface.ingest.ingest import ingest
@@ -29,7 +29,7 @@ def run(
     """Ingest, into the folder ``out`` beside the source: rows by face_id without the prefix, and rejects."""
     out = out or Path(source).parent / "out"
     ingest(config(source, form, **more), out)
-    rows = read_records(out).to_pylist()
+    rows = open_records(out).read().to_pylist()
     assert all(row["face_id"].startswith("demo/") and row["dataset"] == "demo" for row in rows)
     return {row["face_id"].removeprefix("demo/"): row for row in rows}, read_rejects(out)
 

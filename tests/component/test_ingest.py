@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from layouts import config, run, stored
 
 from crossface.data.emotions import EMOTION_INDEX, EMOTIONS
-from crossface.data.records import RECORD_SCHEMA, RECORDS_FILE, read_records
+from crossface.data.records import RECORD_SCHEMA, RECORDS_FILE, open_records
 from crossface.data.rejects import Reason
 from crossface.errors import ConfigError, DataError
 from crossface.ingest.config import IngestConfig
@@ -461,7 +461,7 @@ def test_output_has_the_schema_counts_every_face_and_repeats_itself(tmp_path):
     assert first.digest == again.digest
     assert len(first.digest) == 32
     metrics = first.metrics()
-    rows = read_records(tmp_path / "a").to_pylist()
+    rows = open_records(tmp_path / "a").read().to_pylist()
     assert metrics["faces"] == 20 == sum(metrics[f"faces/{split}"] for split in ("train", "dev", "test"))
     fear = [row for row in rows if row["split"] == "train" and row["emotion"] == EMOTION_INDEX["fear"]]
     assert metrics["faces/train/fear"] == len(fear)

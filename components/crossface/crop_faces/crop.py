@@ -1,8 +1,7 @@
 """Cuts all recorded faces of a dataset and writes them as shards, in the order of the records."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -15,14 +14,14 @@ from crossface.crop_faces.detection import check_detector
 from crossface.crop_faces.faces import FaceRecord
 from crossface.crop_faces.pool import RecordedPhoto, crop_photos
 from crossface.data.crops import ShardWriter
-from crossface.data.records import RECORDS_FILE, FaceCounts
+from crossface.data.digest import content_digest
+from crossface.data.records import FaceCounts, open_records
 from crossface.data.rejects import Reject, check_reject_fraction, read_rejects, write_rejects
 from crossface.data.storage import atomic_folder
 from crossface.errors import DataError
 from crossface.progress import Progress
 
 _BATCH_ROWS = 1024
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,12 @@ def crop_faces(records: Path, config: CropConfig, out: Path) -> CropSummary:
         counts = FaceCounts(used, Counter(reject.reason for reject in rejects))
         counts.check_splits(f"{dataset}: crop_faces")
         write_rejects([*earlier, *rejects], part)
-        digest = _digest(sorted(part.glob("part-*.parquet")))
+        digest = content_digest(sorted(part.glob("part-*.parquet")))
     return CropSummary(dataset, counts, digest)
 
 
 def _open(records: Path) -> pq.ParquetFile:
-    if not (records / RECORDS_FILE).is_file():
-        raise DataError(f"{records}: no records ({RECORDS_FILE}) here")
-    file = pq.ParquetFile(records / RECORDS_FILE)
+    file = open_records(records)
     if not file.metadata.num_rows:
         raise DataError(f"{records}: the records hold no face")
     return file
@@ -104,12 +101,3 @@ def _photos(file: pq.ParquetFile) -> Iterator[RecordedPhoto]:
     """Yield every photo with its faces, which stand next to each other; few records are held at a time."""
     for uri, rows in groupby(_rows(file), key=itemgetter("image_uri")):
         yield uri, list(rows)
-
-
-def _digest(files: Iterable[Path]) -> str:
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as data:
-            while block := data.read(_BLOCK_BYTES):
-                whole.update(block)
-    return whole.hexdigest()[:32]

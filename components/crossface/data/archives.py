@@ -7,6 +7,7 @@ decided in one place for all of them.
 import gzip
 import io
 import math
+import re
 import stat
 import tarfile
 import zipfile
@@ -45,6 +46,10 @@ class Limits:
 
 
 _LIMITS = Limits()
+
+
+VOLUME = re.compile(r"(?P<stem>.+\.7z\.)(?P<number>\d{3,})", re.IGNORECASE)
+"""Name of one volume of a split archive."""
 
 
 def is_archive(name: str) -> bool:

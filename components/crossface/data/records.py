@@ -48,15 +48,15 @@ def write_records(rows: Iterable[dict], folder: Path) -> None:
             writer.write_table(pa.Table.from_pylist(batch, schema=RECORD_SCHEMA))
 
 
-def read_records(folder: Path) -> pa.Table:
-    """Read the table that :func:`write_records` wrote.
+def open_records(folder: Path) -> pq.ParquetFile:
+    """Open the table that :func:`write_records` wrote.
 
     Raises:
         DataError: the folder holds no records.
     """
     if not (folder / RECORDS_FILE).is_file():
         raise DataError(f"{folder}: no records ({RECORDS_FILE}) here")
-    return pq.read_table(folder / RECORDS_FILE, schema=RECORD_SCHEMA)
+    return pq.ParquetFile(folder / RECORDS_FILE)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """7z archives, whole or split in volumes, through py7zr."""
 
 import io
-import re
 from bisect import bisect_right
 from contextlib import ExitStack
 from itertools import accumulate
@@ -10,10 +9,8 @@ from pathlib import Path
 from py7zr import SevenZipFile
 from py7zr.io import Py7zIO, WriterFactory
 
-from crossface.data.archives import MemberFile, Unpacking
+from crossface.data.archives import VOLUME, MemberFile, Unpacking
 from crossface.errors import DataError
-
-_VOLUME = re.compile(r"(.+\.7z\.)(\d{3,})", re.IGNORECASE)
 
 
 def unpack_7z(archive: Path, unpacking: Unpacking) -> None:
@@ -32,17 +29,17 @@ def unpack_7z(archive: Path, unpacking: Unpacking) -> None:
 
 
 def _volumes(archive: Path) -> list[Path]:
-    match = _VOLUME.fullmatch(archive.name)
+    match = VOLUME.fullmatch(archive.name)
     if not match:
         return [archive]
     numbered = {}
     for path in archive.parent.iterdir():
-        other = _VOLUME.fullmatch(path.name)
-        if other and other[1] == match[1]:
-            numbered[int(other[2])] = path
+        other = VOLUME.fullmatch(path.name)
+        if other and other["stem"] == match["stem"]:
+            numbered[int(other["number"])] = path
     for number in range(1, max(numbered) + 1):
         if number not in numbered:
-            raise DataError(f"volume {match[1]}{number:03d} is missing")
+            raise DataError(f"volume {match['stem']}{number:03d} is missing")
     return [numbered[number] for number in sorted(numbered)]
 
 

@@ -1,10 +1,10 @@
 """Reads one dataset where it lies and writes it as records: one row a labelled face."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crossface.data.digest import content_digest
 from crossface.data.emotions import Split
 from crossface.data.photo_store import PhotoStore
 from crossface.data.records import RECORDS_FILE, FaceCounts, write_records
@@ -86,7 +86,7 @@ def _ingest(config: IngestConfig, source: Source, folder: Path) -> IngestSummary
     )
     counts.check_splits(where.name)
     write_records(_rows(config.key, faces, splits), folder)
-    digest = _digest(folder)
+    digest = content_digest([folder / RECORDS_FILE, *sorted(folder.glob("photos-*.zip"))])
     write_rejects(rejects, folder)
     return IngestSummary(config.key, format_name, counts, digest)
 
@@ -145,15 +145,6 @@ def _read(reader: Reader, keeper: _Keeper, where: _Where) -> tuple[list[Face], l
     for face in faces.values():
         first_of.setdefault(face.photo, len(first_of))
     return sorted(faces.values(), key=lambda face: first_of[face.photo]), rejects
-
-
-def _digest(folder: Path) -> str:
-    """Hash the records and the photos beside them."""
-    digest = hashlib.sha256()
-    for path in [folder / RECORDS_FILE, *sorted(path for path in folder.iterdir() if path.suffix == ".zip")]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
 
 
 def _rows(dataset: str, faces: list[Face], splits: list[Split]) -> Iterator[dict]:

@@ -1,6 +1,5 @@
 """Opens the source of a dataset: a local directory, a prefix in S3, or an archive in either place."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossface.data import s3
-from crossface.data.archives import SUFFIXES, is_archive, unpack
+from crossface.data.archives import SUFFIXES, VOLUME, is_archive, unpack
 from crossface.data.tree import LocalTree, Tree
 from crossface.errors import DataError
 
@@ -82,9 +81,10 @@ def _download(source: str, folder: Path) -> Path:
     bucket, key = s3.split_uri(source)
     first = folder / PurePosixPath(key).name
     s3.download(source, first)
-    if volume := re.fullmatch(r"(.+\.7z\.)\d+", key, re.IGNORECASE):
-        for other, _, _ in s3.list_objects(f"{s3.SCHEME}{bucket}/{volume[1]}"):
-            if other != key and re.fullmatch(r"\d+", other.removeprefix(volume[1])):
+    if volume := VOLUME.fullmatch(key):
+        for other, _, _ in s3.list_objects(f"{s3.SCHEME}{bucket}/{volume['stem']}"):
+            found = VOLUME.fullmatch(other)
+            if other != key and found and found["stem"] == volume["stem"]:
                 s3.download(f"{s3.SCHEME}{bucket}/{other}", folder / PurePosixPath(other).name)
     return first
 

@@ -7,14 +7,14 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from crossface.data.emotions import EMOTIONS, Split
+from crossface.data.emotions import EMOTIONS
 from crossface.data.rejects import Reason, Reject
 from crossface.data.tree import Tree, relative_path
 from crossface.errors import DataError
 from crossface.ingest.readers.face import Box, Face, ReaderOptions, outside_table, reject
 from crossface.ingest.readers.files import SourcePath, open_text, require_file, require_folder
 from crossface.ingest.readers.groups import FileGroups, GroupPattern
-from crossface.ingest.readers.names import SPLIT_OF, LabelMap, LabelTable, plain
+from crossface.ingest.readers.names import LabelMap, LabelTable, split_called
 from crossface.ingest.readers.photos import PhotoFolder
 
 
@@ -141,7 +141,7 @@ class CsvTable:
         emotion = self._labels[raw_label]
         if emotion is None:
             return reject(where, Reason.LABEL_NOT_USED, f"label_map uses no {raw_label!r}")
-        split = None if columns.split is None else self._split(where, row[columns.split])
+        split = None if columns.split is None else split_called(where, row[columns.split])
         try:
             path = relative_path(row[columns.path].strip())
             box = Box(*(float(row[at]) for at in columns.box)) if columns.box else None
@@ -163,12 +163,6 @@ class CsvTable:
             split=split,
             box=box,
         )
-
-    def _split(self, where: str, cell: str) -> Split:
-        split = SPLIT_OF.get(plain(cell))
-        if split is None:
-            raise DataError(f"{where}: split {cell!r} is none of {', '.join(SPLIT_OF)}")
-        return split
 
 
 def _group_cell(cell: str) -> str:

@@ -6,7 +6,6 @@ ICONIP 2013.
     fer2013.csv     header "emotion,pixels,Usage"; 48 x 48 grey values in a row, separated by spaces
 """
 
-import csv
 import hashlib
 import io
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from crossface.data.rejects import Reason, Reject
 from crossface.data.tree import Tree, has_file
 from crossface.errors import DataError
 from crossface.ingest.readers.face import Face, ReaderOptions, outside_table, reject
-from crossface.ingest.readers.files import open_text, require_file
+from crossface.ingest.readers.files import read_table, require_file
 
 EMOTION_OF = {
     "0": EMOTION_INDEX["anger"],
@@ -96,17 +95,8 @@ def read_pictures(tree: Tree) -> Iterator[Picture | Reject]:
     Raises:
         DataError: the columns are others, or a label or a usage is outside its table.
     """
-    file = tree.uri(FILE)
-    with open_text(tree, FILE) as lines:
-        rows = csv.reader(lines, strict=True)
-        try:
-            header = [cell.strip() for cell in next(rows, [])]
-            if header != COLUMNS:
-                raise DataError(f"{file}:1: columns are {', '.join(header)} instead of {', '.join(COLUMNS)}")
-            for index, row in enumerate(filter(None, rows)):
-                yield _picture(f"{file}:{rows.line_num}", index, row)
-        except csv.Error as error:
-            raise DataError(f"{file}:{rows.line_num}: {error}") from None
+    for index, (where, row) in enumerate(read_table(tree, FILE, COLUMNS)):
+        yield _picture(where, index, row)
 
 
 def _picture(where: str, index: int, row: list[str]) -> Picture | Reject:

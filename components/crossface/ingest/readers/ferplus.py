@@ -9,7 +9,6 @@ Crowd-Sourced Label Distribution", ICMI 2016.
                         missing where there is no face.
 """
 
-import csv
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import ClassVar, Literal
@@ -21,7 +20,7 @@ from crossface.errors import DataError
 from crossface.ingest.readers import fer2013
 from crossface.ingest.readers.face import Face, ReaderOptions, reject
 from crossface.ingest.readers.fer2013 import Picture, read_pictures
-from crossface.ingest.readers.files import open_text, require_file
+from crossface.ingest.readers.files import read_table, require_file
 
 FILE = "fer2013new.csv"
 CLASSES = (
@@ -36,6 +35,7 @@ CLASSES = (
     "unknown",
     "NF",
 )
+COLUMNS = ("Usage", "Image name", *CLASSES)
 NO_EMOTION = (CLASSES.index("unknown"), CLASSES.index("NF"))
 EMOTION_OF = {at: EMOTIONS.index(name) for at, name in enumerate(CLASSES) if name in EMOTIONS}
 
@@ -81,7 +81,7 @@ class FerPlus:
         """Yield a face or a reject for every row of both tables, which are joined by their order."""
         agreement = _Agreement()
         for index, (picture, row) in enumerate(
-            zip_longest(read_pictures(self._tree), self._rows(), fillvalue=None)
+            zip_longest(read_pictures(self._tree), read_table(self._tree, FILE, COLUMNS), fillvalue=None)
         ):
             if picture is None or row is None:
                 longer, shorter = (FILE, fer2013.FILE) if picture is None else (fer2013.FILE, FILE)
@@ -91,21 +91,6 @@ class FerPlus:
                 )
             yield picture if isinstance(picture, Reject) else self._face(picture, *row, agreement)
         agreement.check(self._file)
-
-    def _rows(self) -> Iterator[tuple[str, list[str]]]:
-        with open_text(self._tree, FILE) as lines:
-            rows = csv.reader(lines, strict=True)
-            header = ["Usage", "Image name", *CLASSES]
-            try:
-                found = [cell.strip() for cell in next(rows, [])]
-                if found != header:
-                    raise DataError(
-                        f"{self._file}:1: columns are {', '.join(found)} instead of {', '.join(header)}"
-                    )
-                for row in filter(None, rows):
-                    yield f"{self._file}:{rows.line_num}", row
-            except csv.Error as error:
-                raise DataError(f"{self._file}:{rows.line_num}: {error}") from None
 
     def _face(self, picture: Picture, where: str, row: list[str], agreement: "_Agreement") -> Face | Reject:
         usage, *cells = (cell.strip() for cell in row)

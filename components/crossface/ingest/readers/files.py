@@ -1,7 +1,8 @@
 """Finds and reads the annotation files of a layout."""
 
+import csv
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -63,6 +64,33 @@ def open_text(tree: Tree, name: str) -> Iterator[TextIO]:
         TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
         yield text
+
+
+def read_table(
+    tree: Tree, name: str, columns: Sequence[str], strict: bool = True
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each row of a comma-separated table that is not empty, with where it stands, for messages.
+
+    Args:
+        tree: the dataset.
+        name: of the file, which is never held as a whole.
+        columns: what its header has to be.
+        strict: whether broken quotes are an error.
+
+    Raises:
+        DataError: the file is not there, its header is another, or it is no such table.
+    """
+    file = tree.uri(name)
+    with open_text(tree, name) as lines:
+        rows = csv.reader(lines, strict=strict)
+        try:
+            header = [cell.strip() for cell in next(rows, [])]
+            if header != list(columns):
+                raise DataError(f"{file}:1: columns are {', '.join(header)} instead of {', '.join(columns)}")
+            for row in filter(None, rows):
+                yield f"{file}:{rows.line_num}", row
+        except csv.Error as error:
+            raise DataError(f"{file}:{rows.line_num}: {error}") from None
 
 
 def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -53,6 +53,7 @@ class ImageFolder:
         self._tree = tree
         self._labels = LabelTable(SYNONYMS if options.label_map is None else options.label_map)
         self._groups = FileGroups(options.group_pattern)
+        self._photos = PhotoFolder(tree, "")
         tops = _folders(tree, "")
         self._splits: dict[str, Split | None] = {"": None}
         if tops and all(plain(name) in SPLIT_OF for name in tops):
@@ -90,7 +91,7 @@ class ImageFolder:
             name = relative_path(path)
         except ValueError as error:
             return reject(uri, Reason.BAD_ROW, str(error))
-        if fault := PhotoFolder(self._tree, "").fault(name):
+        if fault := self._photos.fault(name):
             return fault
         return Face(
             name=name, photo=uri, emotion=emotion, raw_label=label, group=self._groups[name], split=split

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from crossface.data.emotions import EMOTION_INDEX, EMOTIONS, Split
+from crossface.errors import DataError
 
 SPLIT_OF: dict[str, Split] = {
     "train": "train",
@@ -36,6 +37,18 @@ SYNONYMS: dict[str, str | None] = {word: name for name, words in _WORDS.items() 
 def plain(name: str) -> str:
     """A name without regard to case and surrounding blanks."""
     return name.strip().casefold()
+
+
+def split_called(where: str, name: object) -> Split:
+    """The split that a cell of a table names.
+
+    Raises:
+        DataError: it names none; the message names ``where``.
+    """
+    split = SPLIT_OF.get(plain(str(name)))
+    if split is None:
+        raise DataError(f"{where}: split {name!r} is none of {', '.join(SPLIT_OF)}")
+    return split
 
 
 def published_splits(names: Iterable[str]) -> dict[str, Split]:

@@ -29,6 +29,7 @@ from crossface.ingest.readers.names import (
     LabelTable,
     plain,
     published_splits,
+    split_called,
 )
 
 ENDING = ".parquet"
@@ -120,7 +121,7 @@ class ParquetImages:
             return reject(where, Reason.EMPTY_FILE, "the picture has no bytes")
         split = self._split_of[file]
         if columns.split is not None:
-            split = _split(where, row[columns.split])
+            split = split_called(where, row[columns.split])
         group = hashlib.blake2b(image, digest_size=8).hexdigest()
         group = f"{split}/{group}" if split else group  # a copy in another published split is a leak
         if columns.group is not None:
@@ -260,10 +261,3 @@ def _splits_by_name(tree: Tree, files: Iterable[str]) -> dict[str, Split | None]
         )
     split_of = published_splits(told)
     return {name: None if word is None else split_of[word] for name, word in word_of.items()}
-
-
-def _split(where: str, value: object) -> Split:
-    split = SPLIT_OF.get(plain(str(value)))
-    if split is None:
-        raise DataError(f"{where}: split {value!r} is none of {', '.join(SPLIT_OF)}")
-    return split

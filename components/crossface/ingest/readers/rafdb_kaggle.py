@@ -5,15 +5,14 @@ DATASET/test/1/test_0002_aligned.jpg
 train_labels.csv, test_labels.csv           header "image,label"
 """
 
-import csv
 from collections.abc import Iterator
-from typing import ClassVar, TextIO
+from typing import ClassVar
 
 from crossface.data.rejects import Reason, Reject
 from crossface.data.tree import Tree, has_file, has_folder
 from crossface.errors import DataError
 from crossface.ingest.readers.face import Face, ReaderOptions, reject
-from crossface.ingest.readers.files import open_text, require_file, require_folder
+from crossface.ingest.readers.files import read_table, require_file, require_folder
 from crossface.ingest.readers.photos import PhotoFolder
 from crossface.ingest.readers.rafdb import SPLIT_OF, RafDbOptions, emotion_of
 
@@ -42,22 +41,9 @@ class RafDbKaggle:
     def read(self) -> Iterator[Face | Reject]:
         """Yield a face or a reject for every row of both label files."""
         for part in SPLIT_OF:
-            with open_text(self._tree, f"{part}_labels.csv") as lines:
-                yield from self._read_part(part, lines)
-
-    def _read_part(self, part: str, lines: TextIO) -> Iterator[Face | Reject]:
-        file = self._tree.uri(f"{part}_labels.csv")
-        photos = PhotoFolder(self._tree, f"DATASET/{part}")
-        rows = csv.reader(lines)
-        try:
-            header = [cell.strip() for cell in next(rows, [])]
-            if header != COLUMNS:
-                raise DataError(f"{file}:1: columns are {', '.join(header)} instead of {', '.join(COLUMNS)}")
-            for row in rows:
-                if row:
-                    yield _face(part, photos, f"{file}:{rows.line_num}", [cell.strip() for cell in row])
-        except csv.Error as error:
-            raise DataError(f"{file}:{rows.line_num}: {error}") from None
+            photos = PhotoFolder(self._tree, f"DATASET/{part}")
+            for where, row in read_table(self._tree, f"{part}_labels.csv", COLUMNS, strict=False):
+                yield _face(part, photos, where, [cell.strip() for cell in row])
 
 
 def _face(part: str, photos: PhotoFolder, where: str, row: list[str]) -> Face | Reject:

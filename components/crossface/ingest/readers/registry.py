@@ -37,8 +37,8 @@ def options_type(format_name: str) -> type[ReaderOptions]:
 
 def fits(format_name: str, tree: Tree) -> bool:
     """Whether a tree has the layout of a format in one of its forms, or with ``auto`` of any format."""
-    forms = sum(READERS.values(), ()) if format_name == AUTO else READERS[format_name]
-    return any(form.fits(tree) for form in forms)
+    names = READERS if format_name == AUTO else (format_name,)
+    return any(form.fits(tree) for name in names for form in READERS[name])
 
 
 def recognise(tree: Tree) -> str:
@@ -47,7 +47,7 @@ def recognise(tree: Tree) -> str:
     Raises:
         DataError: none does, or several do; the message says what was looked for.
     """
-    fitting = [name for name, forms in READERS.items() if any(form.fits(tree) for form in forms)]
+    fitting = [name for name in READERS if fits(name, tree)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
