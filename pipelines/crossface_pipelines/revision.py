@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossface.data import s3
+from crossface.data.archives import VOLUME, is_archive
 from crossface_pipelines.training.params import TrainingParams
 
 
@@ -40,7 +41,9 @@ def listing_digest(source: str) -> str:
 
 
 def _objects(source: str) -> Iterator[str]:
-    for found in s3.list_objects(_volumes(source)):
+    # only what is below the prefix, not what lies beside it under a longer name
+    prefix = _volumes(source) if is_archive(source) else f"{source.rstrip('/')}/"
+    for found in s3.list_objects(prefix):
         yield f"{found.key}\0{found.size}\0{found.tag}\n"
 
 
@@ -58,7 +61,8 @@ def _files(source: Path) -> Iterator[str]:
 
 def _volumes(archive: str) -> str:
     """What the names of all volumes of a split archive begin with."""
-    return archive.removesuffix("001") if archive.endswith(".7z.001") else archive
+    volume = VOLUME.fullmatch(archive)
+    return volume["stem"] if volume else archive
 
 
 def _line(path: str) -> str:
