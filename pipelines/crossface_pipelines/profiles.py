@@ -21,19 +21,12 @@ STEP_IMAGES = {
 }
 """Logical image of each step."""
 
-_SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "progress.py", "tracking.py")
+_SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "outputs.py", "progress.py", "tracking.py")
 _NOT_RUN = {"__pycache__", "sample"}
-_PACKAGES: tuple[str, ...] = (
-    "boto3",
-    "faiss-cpu",
-    "kfp",
-    "mlflow-skinny",
-    "numpy",
-    "pillow",
-    "py7zr",
-    "pyarrow",
+_PACKAGES = (
+    *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "pillow", "py7zr", "pyarrow", "scikit-learn"),
+    *("scipy", "torch", "torchvision"),
 )
-_PACKAGES += ("scikit-learn", "scipy", "torch", "torchvision")
 
 
 @dataclass(frozen=True)

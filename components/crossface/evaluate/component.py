@@ -37,6 +37,7 @@ def evaluate(
     from crossface import tracking
     from crossface.evaluate.config import EvaluateConfig
     from crossface.evaluate.evaluation import evaluate
+    from crossface.outputs import fill_metrics
 
     parsed, out = EvaluateConfig.parse(config, where="evaluate"), Path(evaluation.path)
     faces, models = [Path(folder.path) for folder in crops], (Path(baseline.path), Path(adapted.path))
@@ -46,6 +47,6 @@ def evaluate(
         run.log_metrics(found.flat())
         run.log_artifact(out, "evaluation")
     Path(report.path).write_bytes((out / "report.html").read_bytes())
-    metrics.metadata.update(found.flat())
+    fill_metrics(metrics, found.flat())
     evaluation.metadata.update({**found.flat(), "mlflow_run_id": run.run_id})
     return found.verdict.passed

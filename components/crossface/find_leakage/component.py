@@ -21,12 +21,12 @@ def find_leakage(
         leakage: folder with pairs.parquet, dropped.parquet and leakage.json.
         metrics: pairs of copies by kind, faces that leak by cause, faces left out.
     """
-    import json
     from pathlib import Path
 
     from crossface import tracking
     from crossface.find_leakage.config import LeakageConfig
     from crossface.find_leakage.find import find_leakage
+    from crossface.outputs import fill_metrics
 
     parsed = LeakageConfig.parse(config, where="leakage")
     with tracking.step_run("find_leakage", params=parsed.model_dump()) as run:
@@ -36,6 +36,4 @@ def find_leakage(
         run.log_metrics(summary.metrics())
         run.log_artifact(Path(leakage.path), "leakage")
     leakage.metadata.update(summary.metrics() | {"mlflow_run_id": run.run_id})
-    metrics.metadata.update(summary.metrics())
-    # a file too: kfp.local takes an output without one for lost, and would never cache the step
-    Path(metrics.path).write_text(json.dumps(summary.metrics()))
+    fill_metrics(metrics, summary.metrics())

@@ -16,10 +16,10 @@ def probe_bias(crops: Input[List[Dataset]], config: dict, bias: Output[Artifact]
         bias: folder with bias.json.
         metrics: accuracy and chance of the probes, and what labels alone give away.
     """
-    import json
     from pathlib import Path
 
     from crossface import tracking
+    from crossface.outputs import fill_metrics
     from crossface.probe_bias.config import ProbeConfig
     from crossface.probe_bias.measure import probe_bias
 
@@ -30,6 +30,4 @@ def probe_bias(crops: Input[List[Dataset]], config: dict, bias: Output[Artifact]
         run.log_metrics(summary)
         run.log_artifact(Path(bias.path), "bias")
     bias.metadata.update(summary | {"mlflow_run_id": run.run_id})
-    metrics.metadata.update(summary)
-    # a file too: kfp.local takes an output without one for lost, and would never cache the step
-    Path(metrics.path).write_text(json.dumps(summary))
+    fill_metrics(metrics, summary)

@@ -23,10 +23,10 @@ def train(
         model: model folder: model.safetensors, config.json, history.parquet.
         metrics: dev metrics of the epoch that was kept.
     """
-    import json
     from pathlib import Path
 
     from crossface import tracking
+    from crossface.outputs import fill_metrics
     from crossface.train.config import TrainConfig
     from crossface.train.train import train
 
@@ -37,6 +37,4 @@ def train(
         trained = train(faces, parsed, out, run.log_metrics, Path(leakage.path))
         run.log_artifact(out, "model")
     model.metadata.update({"adapt": parsed.adapt, "mlflow_run_id": run.run_id})
-    metrics.metadata.update(trained.kept)
-    # a file too: kfp.local takes an output without one for lost, and would never cache the step
-    Path(metrics.path).write_text(json.dumps(trained.kept))
+    fill_metrics(metrics, trained.kept)

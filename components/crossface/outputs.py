@@ -1,0 +1,22 @@
+"""Output artifacts of a component, as KFP and kfp.local want them. Knows their shape, not KFP."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+
+class MetricsArtifact(Protocol):
+    """The part of ``kfp.dsl.Metrics`` that is used."""
+
+    metadata: dict
+    path: str
+
+
+def fill_metrics(artifact: MetricsArtifact, values: Mapping[str, float]) -> None:
+    """Put finite numbers into the metadata, where KFP shows them, and into the file.
+
+    kfp.local takes an output without a file for lost, and would never cache the step.
+    """
+    artifact.metadata.update(values)
+    Path(artifact.path).write_text(json.dumps(dict(values)))
