@@ -56,7 +56,8 @@ class Proxy(ThreadingHTTPServer):
 
     Faults: ``500``, ``503``, ``403``; ``reset`` before the answer; ``stall`` before it; and half a body, then
     ``cut`` (the connection closed), ``cut_reset``, ``cut_stall``, or ``cut_nolength`` (closed, and no length
-    was announced); ``html`` (another kind of server); ``flip`` (a changed byte).
+    was announced); ``html`` (another kind of server); ``flip`` (a changed byte). ``half_sent``: the server
+    gets half of what the client sends, and both are cut off.
     """
 
     daemon_threads = True
@@ -94,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(self.path)
+        self.sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with self.server.lock:
             self.server.requests.append(f"{self.command} {path}")
             self.server.under_way += 1
@@ -105,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.under_way -= 1
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def answer(self, fault: str) -> None:
         if fault == "reset":
@@ -121,8 +123,14 @@ class _Handler(BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=30)
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            upstream.putheader(name, value)
+            if name.lower() != "expect":  # answered here already
+                upstream.putheader(name, value)
         upstream.endheaders()
+        if fault == "half_sent":
+            upstream.send(self.sent[: len(self.sent) // 2])
+            upstream.close()
+            return self.reset()
+        upstream.send(self.sent)
         response = upstream.getresponse()
         body = response.read()
         headers = {

@@ -14,16 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
+from crossface.crop_faces.capture import perceptual_hashes
 from crossface.data.crops import CAPTURE, ShardWriter
+from crossface.data.leakage import LeakageCounts, read_leakage
 from crossface.data.rejects import write_rejects
 from crossface.errors import ConfigError, DataError
 from crossface.evaluate.__main__ import main
 from crossface.evaluate.config import EvaluateConfig
-from crossface.evaluate.evaluation import evaluate, probe_features
+from crossface.evaluate.copies import caution, copies
+from crossface.evaluate.evaluation import Evaluation, evaluate, probe_features
 from crossface.evaluate.gate import decide
 from crossface.evaluate.metrics import gain_interval, measure, stack
 from crossface.evaluate.report import write_report
 from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
+from crossface.find_leakage.config import LeakageConfig
+from crossface.find_leakage.find import find_leakage
 from crossface.model.config import NetConfig
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import save_model
@@ -42,14 +47,19 @@ CONFIG = EvaluateConfig.parse(
 PROBE = ProbeConfig(backbone="resnet8", feature_dim=8, image_size=32, max_per_cell=8, folds=3, permutations=2)
 
 
-def write_crops(folder: Path, dataset: str, brightness: float, splits=("dev", "test", "test")) -> Path:
-    rng = np.random.default_rng(int(brightness))
+def write_crops(
+    folder: Path, dataset: str, brightness: float, splits=("dev", "test", "test"), first: int | None = None
+) -> Path:
+    """Sixty faces; where two folders share numbers from ``first`` on, they show copies, darker or lighter."""
+    first = int(brightness) * 100 if first is None else first
     folder.mkdir(parents=True)
     writer = ShardWriter(folder)
     for index in range(60):
-        pixels = rng.normal(brightness, 25, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+        noise = np.random.default_rng(first + index).normal(brightness, 25, (32, 32, 3))
+        image = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
         encoded = io.BytesIO()
-        Image.fromarray(pixels).save(encoded, "PNG")
+        image.save(encoded, "PNG")
+        phash, phash_mirrored = perceptual_hashes(image)
         writer.write(
             {
                 "face_id": f"{folder.name}/{index}",
@@ -60,7 +70,8 @@ def write_crops(folder: Path, dataset: str, brightness: float, splits=("dev", "t
                 "group": f"{folder.name}/{index // 2}",
                 "attributes": None,
                 "capture": {field.name: 1.0 for field in CAPTURE},
-                "phash": index,
+                "phash": phash,
+                "phash_mirrored": phash_mirrored,
             }
         )
     writer.close()
@@ -85,8 +96,20 @@ class Inputs:
         self.adapted = write_model(root / "adapted", "cda", ("dark", HOSTILE), 40)
         self.bias = root / "bias"
         probe_bias(self.crops, PROBE, self.bias)
+        self.leakage = root / "leakage"
+        find_leakage(self.crops, LeakageConfig(), self.leakage)
         self.out = root / "evaluation"
-        self.found = evaluate(self.crops, self.baseline, self.adapted, self.bias, CONFIG, self.out)
+        self.found = self.evaluate(self.out)
+
+    def evaluate(self, out: Path) -> Evaluation:
+        return evaluate(self.crops, self.baseline, self.adapted, self.bias, CONFIG, out, self.leakage)
+
+    def report(self, metrics: dict, folder: Path) -> "Page":
+        """The report, had the evaluation come to ``metrics``."""
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "features.parquet").write_bytes((self.out / "features.parquet").read_bytes())
+        write_report(folder, json.loads((self.bias / "bias.json").read_text()))
+        return Page(folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +233,7 @@ def test_a_hostile_dataset_name_is_text(inputs):
 
 
 def test_same_seed_same_evaluation(inputs, tmp_path):
-    evaluate(inputs.crops, inputs.baseline, inputs.adapted, inputs.bias, CONFIG, tmp_path / "again")
+    inputs.evaluate(tmp_path / "again")
     for name in ("metrics.json", "report.html"):
         assert (tmp_path / "again" / name).read_text() == (inputs.out / name).read_text()
 
@@ -222,12 +245,99 @@ def test_same_seed_same_evaluation(inputs, tmp_path):
 def test_report_of_a_better_and_a_worse_model(inputs, metrics, tmp_path, gain, passed, words):
     metrics["gain"] = {"gain": gain, "low": gain - 0.01, "high": gain + 0.01}
     metrics["verdict"] = {"passed": passed, "reasons": ["Because."]}
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "features.parquet").write_bytes((inputs.out / "features.parquet").read_bytes())
-    write_report(tmp_path, json.loads((inputs.bias / "bias.json").read_text()))
-    text = Page(tmp_path / "report.html").text
+    text = inputs.report(metrics, tmp_path).text
     assert words in text
     assert f"May it be promoted? {'Yes' if passed else 'No'}" in text
+
+
+def test_report_says_that_there_are_no_copies(inputs, metrics):
+    assert metrics["leakage"] == json.loads((inputs.leakage / "leakage.json").read_text())
+    page = Page(inputs.out / "report.html")
+    assert "Copies No copies were found among 120 faces. A copy shows" in page.text
+    assert "Pairs of copies" not in page.text
+    assert "find_leakage.max_distance 8" in page.text
+
+
+@pytest.mark.parametrize("policy", ["drop_from_train", "keep"])
+def test_report_shows_the_numbers_of_leakage_json(inputs, metrics, tmp_path, policy):
+    splits = ("train", "dev", "test")  # four faces each in turn; light begins with the 45th picture of dark
+    crops = [
+        write_crops(tmp_path / "dark", "dark", 60, splits, first=0),
+        write_crops(tmp_path / "light", "<i>light", 190, splits, first=44),
+    ]
+    find_leakage(crops, LeakageConfig(policy=policy), tmp_path / "leakage")
+    metrics["leakage"] = read_leakage(tmp_path / "leakage").model_dump(mode="json")
+    assert metrics["leakage"] == json.loads((tmp_path / "leakage" / "leakage.json").read_text())
+    page = inputs.report(metrics, tmp_path)
+    first_screen, rest = page.text.split("May it be promoted?")
+    assert "16 pairs of copies among 120 faces: 16 between datasets. No pair has two labels." in rest
+    assert (
+        "pairs dark, test <i>light, train 8 <i>light, dev dark, train 4 <i>light, test dark, dev 4 " in rest
+    )
+    assert "faces <i>light train test 8 dark dev test 4 dark train dev 4 " in rest
+    done = "Left out of training" if policy == "drop_from_train" else "Not left out of training"
+    causes = "12 with a copy in a test split and 4 with a copy in a dev split"
+    assert f"{done} (policy {policy}): 16 faces, {causes}." in rest
+    assert f" {done} Dataset split" in rest  # the caption of the table
+    caveat = "Training kept 8 faces with a copy in a test split (policy keep), which inflates the accuracy"
+    assert (caveat in first_screen) == (policy == "keep")
+
+
+def counts(policy: str, leaking: tuple = (), **pairs: tuple[int, int]) -> LeakageCounts:
+    """leakage.json with made-up numbers: (pairs, labels_differ) by kind."""
+    of = {
+        name: {"pairs": n, "same_hash": 90, "mirrored": 80, "labels_differ": m}
+        for name, (n, m) in pairs.items()
+    }
+    between = [{"dataset_a": "a", "split_a": "test", "dataset_b": "a", "split_b": "dev", "count": 1}]
+    return LeakageCounts.model_validate(
+        {
+            "faces": [{"dataset": name, "split": "train", "count": 1000} for name in "ab"],
+            "pairs": of,
+            "between": between,
+            "leaking": [
+                {"dataset": "a", "split": split, "reason": reason, "count": n} for split, reason, n in leaking
+            ],
+            "policy": policy,
+            "dropped": sum(n for *_, n in leaking) if policy == "drop_from_train" else 0,
+            "search": {"candidates": 70, "bounded_hashes": 0, "crops_not_compared": 60},
+            "settings": {},
+        }
+    )
+
+
+def test_sentences_about_copies():
+    kinds = {"across_datasets": (1200, 5), "across_splits": (0, 0), "within_split": (1, 1)}
+    found, handled, unsearched = copies(counts("fail", **kinds))
+    assert found == (
+        "1,201 pairs of copies among 2,000 faces: 1,200 between datasets, 1 within one split. "
+        "The labels of 6 pairs differ."
+    )
+    assert handled.startswith("None of them leaks: ")
+    assert "crops not compared: 60" in unsearched
+    in_dev, in_test = ("train", "twin_in_dev", 3), ("dev", "twin_in_test", 4)
+    assert caution(counts("fail", **kinds)) == caution(None) == ""
+    assert caution(counts("drop_from_train", (in_dev, in_test), **kinds)) == ""
+    for_epoch = caution(counts("keep", (in_dev, in_test), **kinds))
+    assert for_epoch.startswith("Training kept 7 faces with a copy across dev")
+    for_test = caution(counts("keep", (in_dev, in_test, ("train", "twin_in_test", 1)), **kinds))
+    assert for_test.startswith("Training kept 1 face with a copy in a test split")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (None, r"leakage\.json is missing"),
+        ('{"faces": [', r"leakage\.json: not JSON"),
+        ('{"faces": [{"dataset": "a"}]}', r"leakage\.json: .*faces\.0\.split: required.*policy: required"),
+        ("[]", r"leakage\.json: not what find_leakage writes"),
+    ],
+)
+def test_damaged_leakage_is_named(tmp_path, text, fault):
+    if text is not None:
+        (tmp_path / "leakage.json").write_text(text)
+    with pytest.raises(DataError, match=fault):
+        read_leakage(tmp_path)
 
 
 def test_one_dataset(inputs, tmp_path):
@@ -239,6 +349,7 @@ def test_one_dataset(inputs, tmp_path):
     page = Page(tmp_path / "evaluation" / "report.html")
     assert "Is it less biased? Cannot be said There is only one dataset" in page.text
     assert "class priors to compare" in page.text
+    assert "Copies were not looked for." in page.text  # no leakage folder was given
     assert page.tags.count("svg") == 3
 
 
@@ -248,6 +359,10 @@ def test_errors_are_clear_and_nothing_is_left(inputs, tmp_path):
         evaluate([untested], inputs.baseline, inputs.adapted, inputs.bias, CONFIG, tmp_path / "out")
     with pytest.raises(DataError, match=r"bias\.json is missing"):
         evaluate(inputs.crops, inputs.baseline, inputs.adapted, tmp_path, CONFIG, tmp_path / "out")
+    with pytest.raises(DataError, match=r"leakage\.json is missing"):
+        evaluate(
+            inputs.crops, inputs.baseline, inputs.adapted, inputs.bias, CONFIG, tmp_path / "out", tmp_path
+        )
     with pytest.raises(DataError, match="not a model folder"):
         evaluate(inputs.crops, inputs.bias, inputs.adapted, inputs.bias, CONFIG, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"evaluate\.gate\.floor: unknown key"):
@@ -260,7 +375,16 @@ def test_from_a_shell(inputs, tmp_path, monkeypatch, capsys):
     config.write_text(json.dumps(CONFIG.model_dump(mode="json")))
 
     def call(baseline: Path) -> None:
-        models = ["--baseline", baseline, "--adapted", inputs.adapted, "--bias", inputs.bias]
+        models = [
+            "--baseline",
+            baseline,
+            "--adapted",
+            inputs.adapted,
+            "--bias",
+            inputs.bias,
+            "--leakage",
+            inputs.leakage,
+        ]
         rest = ["--config", config, "--out", tmp_path / "out"]
         monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, [*inputs.crops, *models, *rest])])
         main()
@@ -273,4 +397,5 @@ def test_from_a_shell(inputs, tmp_path, monkeypatch, capsys):
     call(inputs.baseline)
     printed = capsys.readouterr().out
     assert "May it be promoted? Yes." in printed
+    assert "No copies were found" in Page(tmp_path / "out" / "report.html").text
     assert str(tmp_path / "out" / "report.html") in printed

@@ -82,9 +82,9 @@ def test_shape_of_the_dag(spec):
     assert {name for dag, name in placed if dag == "comp-condition-3"} == {"register"}
 
 
-def test_training_sees_no_copies_of_what_it_is_tested_on(spec):
+def test_training_sees_no_copies_of_what_it_is_tested_on_and_the_report_tells_of_them(spec):
     found = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
-    for name in ("train", "train-2"):
+    for name in ("train", "train-2", "evaluate"):
         source = found[name]["inputs"]["artifacts"]["leakage"]["taskOutputArtifact"]
         assert source == {"producerTask": "find-leakage", "outputArtifactKey": "leakage"}
 

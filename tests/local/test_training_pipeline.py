@@ -59,7 +59,7 @@ def test_one_parent_run_and_one_nested_run_a_step(client):
     assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
     by_name = {run.info.run_name: run for run in runs}
     trained = by_name["train cda"]
-    assert trained.data.params["train.cda.lambda_features"]
+    assert trained.data.params["train.adversary.lambda_max"]
     assert {"loss_emotion", "loss_dataset", "dev_balanced_accuracy"} <= set(trained.data.metrics)
     assert {given.dataset.name for given in trained.inputs.dataset_inputs} == {"rafdb", "expw", "affectnet"}
     assert "adapted/rafdb/balanced_accuracy" in by_name["evaluate"].data.metrics

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from crossface.train.ace import ace_weights, alpha_steps, class_counts, cross_entropy, one_hot
+from crossface.train.losses.ace import AdaptiveCrossEntropy, ace_weights, alpha_steps, class_counts
+from crossface.train.losses.cross_entropy import cross_entropy
 
 # 3 samples of class 0 of which 1 is right, 1 sample of class 1, wrong; class 2 is absent, so c = 2.
 # w_d = 2 (1 - 3/4) / 1, 2 (1 - 1/4) / 1 = .5, 1.5
@@ -69,14 +70,42 @@ def test_weights_are_finite_never_negative_and_favour_the_missed(counts, shares,
     assert (weights[:, None] >= weights[None] - 1e-5)[rarer_and_worse].all()
 
 
+def loss_of(alpha, logits, labels, group, progress=1.0, groups=1):
+    loss = AdaptiveCrossEntropy(alpha, normalize=False, groups=groups, classes=logits.shape[1])
+    target = F.one_hot(labels, logits.shape[1]).float()
+    return loss(torch.zeros(len(labels), 1), logits, target, labels, group, progress)
+
+
 def test_alpha_zero_is_cross_entropy_of_torch():
     torch.manual_seed(0)
     logits, labels = torch.randn(32, 7), torch.randint(0, 7, (32,))
-    counts = class_counts(labels, logits.argmax(1) == labels, torch.zeros_like(labels), (1, 7))
-    loss = cross_entropy(
-        logits.log_softmax(1), one_hot(labels, 7), ace_weights(*counts, alpha=0.0)[0].expand(32, 7)
+    value = loss_of(0.0, logits, labels, torch.zeros_like(labels))
+    torch.testing.assert_close(value.total, F.cross_entropy(logits, labels))
+    assert value.class_weights.tolist() == [1.0] * 7
+
+
+def test_the_loss_weighs_each_group_by_its_own_counts():
+    """Group 0 is the example worked above; group 1 is perfect, hence plain."""
+    labels = torch.tensor([0, 0, 0, 1, 2, 2])
+    logits = torch.eye(3)[torch.tensor([0, 1, 1, 0, 2, 2])]
+    group = torch.tensor([0, 0, 0, 0, 1, 1])
+    value = loss_of(1.0, logits, labels, group, groups=2)
+    weights = torch.tensor([0.4, 0.4, 0.4, 1.8, 1.0, 1.0])
+    torch.testing.assert_close(
+        value.total, (weights * F.cross_entropy(logits, labels, reduction="none")).mean()
     )
-    torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
+    torch.testing.assert_close(value.class_weights, torch.tensor([0.7, 1.4, (1.1 + 1) / 2]))
+
+
+def test_alpha_follows_progress():
+    labels = torch.tensor([0, 0, 0, 1])
+    logits = torch.eye(2)[torch.tensor([0, 1, 1, 0])]
+    early, late = (
+        loss_of("steps", logits, labels, torch.zeros_like(labels), progress).class_weights
+        for progress in (0.0, 0.99)
+    )
+    assert early.tolist() == pytest.approx([1.1 - 0.1 * 0.7, 1.1 + 0.1 * 0.7], abs=1e-6)
+    assert late.tolist() == pytest.approx([0.4, 1.8], abs=1e-6)
 
 
 def test_soft_targets_are_weighted_by_column():

@@ -6,44 +6,48 @@ from torch import nn
 from torch.nn import functional as F
 
 from crossface.model.networks import EmotionClassifier
-from crossface.train.config import AdaptationConfig, TrainConfig
+from crossface.train.config import AdversaryConfig, LabelExtractorConfig, TrainConfig
+from crossface.train.methods import Task, build_method
 from crossface.train.methods.base import own_logits
-from crossface.train.methods.cda import CrossDatasetAdaptation
 
 LAMBDA_FEATURES, LAMBDA_LABELS, PROGRESS = 0.8, 0.6, 0.5
 DATASETS = ("a", "b", "c")
 
 
-@pytest.fixture
-def parts():
-    """A tiny f, three heads, and the method."""
+TASK = Task(DATASETS, torch.ones(3, 7, dtype=torch.int64))
+
+
+def build(adapt, heads, kind="shared"):
+    """A tiny f, heads, the method, and a batch."""
     torch.manual_seed(0)
     config = TrainConfig(
-        adapt="cda",
+        adapt=adapt,
         loss="ce",
-        cda=AdaptationConfig(
-            lambda_features=LAMBDA_FEATURES,
-            lambda_labels=LAMBDA_LABELS,
-            label_dropout=0.0,
-            dataset_loss="ce",
-        ),
+        adversary=AdversaryConfig(lambda_max=LAMBDA_FEATURES, loss="ce"),
+        label_extractor=LabelExtractorConfig(kind=kind, lambda_max=LAMBDA_LABELS, dropout=0.0),
     )
     f = nn.Linear(5, 16)
-    heads = nn.ModuleList(EmotionClassifier(16) for _ in DATASETS)
-    method = CrossDatasetAdaptation(config, DATASETS, 16)
+    classifiers = nn.ModuleList(EmotionClassifier(16) for _ in range(heads))
+    method = build_method(config, TASK, 16)
     x, y, z = torch.randn(12, 5), torch.randint(0, 7, (12,)), torch.tensor([0, 1, 2] * 4)
-    return f, heads, method, x, y, z
+    return f, classifiers, method, x, y, z
+
+
+@pytest.fixture(params=["shared", "per_dataset"], scope="module")
+def parts(request):
+    return build("cda", heads=3, kind=request.param)
 
 
 def losses_apart(f, heads, method, x, y, z):
     """L_e, L_2 and L_d straight from the equations, without any reversal."""
     features = f(x)
     truth = F.one_hot(y, 7).float()
-    pseudo = method.label_extractor(truth).softmax(-1)
+    known = torch.cat([truth, F.one_hot(z, 3).float()], dim=1) if method.per_dataset else truth
+    pseudo = method.label_extractor(known).softmax(-1)
     logits = own_logits(torch.stack([head(features) for head in heads]), z)
     emotion = -(pseudo.detach() * logits.log_softmax(-1)).sum(-1).mean()
     label = ((pseudo - truth) ** 2).mean()
-    dataset = F.cross_entropy(method.dataset_classifier(features, pseudo), z)
+    dataset = F.cross_entropy(method.adversary.classifier(features, pseudo), z)
     return emotion, label, dataset
 
 
@@ -99,7 +103,7 @@ def test_theta_e_receives_emotion_of_its_own_dataset_only(parts):
 
 def test_theta_d_receives_dataset_not_scaled_by_lambda(parts):
     *_, dataset = losses_apart(*parts)
-    d = parts[2].dataset_classifier
+    d = parts[2].adversary.classifier
     assert_same(method_gradients(parts, d), gradients(dataset, d))
 
 
@@ -117,7 +121,23 @@ def test_without_lambda_f_receives_emotion_alone(parts):
         assert_same(gradients(loss.total, f), expected)
 
 
+def test_dann_theta_f_receives_emotion_minus_lambda_dataset_and_theta_d_all_of_it():
+    parts = f, heads, method, x, y, z = build("dann", heads=1)
+    features = f(x)
+    emotion = F.cross_entropy(heads[0](features), y)
+    dataset = F.cross_entropy(method.adversary.classifier(features), z)
+    expected = [
+        e - PROGRESS * LAMBDA_FEATURES * d
+        for e, d in zip(gradients(emotion, f), gradients(dataset, f), strict=True)
+    ]
+    assert_same(method_gradients(parts, f), expected)
+    assert_same(method_gradients(parts, heads), gradients(emotion, heads))
+    d = method.adversary.classifier
+    assert_same(method_gradients(parts, d), gradients(dataset, d))
+
+
 def test_warm_start_makes_g_the_identity_but_leaves_it_able_to_move(parts):
-    table = parts[2].pseudo_labels()
-    assert table.argmax(1).tolist() == list(range(7))
-    assert 0.8 < table.diagonal().min() <= table.diagonal().max() < 0.99
+    for table in parts[2].describe().values():
+        table = torch.tensor(table)
+        assert table.argmax(1).tolist() == list(range(7))
+        assert 0.8 < table.diagonal().min() <= table.diagonal().max() < 0.99

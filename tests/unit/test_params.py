@@ -21,8 +21,8 @@ def write(tmp_path):
     def write(**changes):
         values = {
             "datasets": [{"key": "raf", "format": "rafdb", "source": str(tmp_path / "faces")}],
-            "train": {"epochs": 5, "cda": {"lambda_labels": 0.2}},
-            "adapted": {"adapt": "cda", "cda": {"lambda_features": 0.3}},
+            "train": {"epochs": 5, "adversary": {"smoothing": 0.2}},
+            "adapted": {"adapt": "cda", "adversary": {"lambda_max": 0.3}},
             **changes,
         }
         path = tmp_path / "params.yaml"
@@ -35,10 +35,17 @@ def write(tmp_path):
 def test_shared_values_reach_every_section(write):
     params = load_params(write(seed=7, crop={"size": 64}))
     assert params.baseline.epochs == params.adapted.epochs == 5
-    assert params.adapted.cda.lambda_features == 0.3
-    assert params.adapted.cda.lambda_labels == 0.2
+    assert params.adapted.adversary.lambda_max == 0.3
+    assert params.adapted.adversary.smoothing == 0.2
     assert {params.baseline.seed, params.probe.seed, params.evaluation.seed, params.datasets[0].seed} == {7}
     assert {params.baseline.image_size, params.adapted.image_size, params.probe.image_size} == {64}
+
+
+def test_each_training_has_a_checkpoint_of_its_own(write):
+    params = load_params(write(), ["train.checkpoint.uri=s3://runs/checkpoints/"])
+    assert params.baseline.checkpoint.uri == "s3://runs/checkpoints/baseline"
+    assert params.adapted.checkpoint.uri == "s3://runs/checkpoints/adapted"
+    assert load_params(write(), ["adapted.checkpoint.uri=/mine"]).adapted.checkpoint.uri == "/mine"
 
 
 def test_assignments_win(write):

@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from crossface.config import fault_lines
 from crossface.errors import DataError
 
 PAIRS_FILE = "pairs.parquet"
@@ -73,6 +75,75 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 
+class _Counts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PairCounts(_Counts):
+    """Pairs of copies of one kind: all, and how many of them are what the name says."""
+
+    pairs: int
+    same_hash: int
+    mirrored: int
+    labels_differ: int
+
+
+class SplitCount(_Counts):
+    """Faces in a split of a dataset."""
+
+    dataset: str
+    split: str
+    count: int
+
+
+class LeakingCount(SplitCount):
+    """Faces in a split of a dataset that training may not see, for one reason."""
+
+    reason: Cause
+
+
+class BetweenCount(_Counts):
+    """Pairs of copies between two splits; ``a`` is the one nearer to test."""
+
+    dataset_a: str
+    split_a: str
+    dataset_b: str
+    split_b: str
+    count: int
+
+
+class SearchCounts(_Counts):
+    """How far the search went: pairs of hashes near enough to compare, and where it was cut short."""
+
+    candidates: int
+    bounded_hashes: int
+    crops_not_compared: int
+
+
+class LeakageCounts(_Counts):
+    """The content of ``leakage.json``.
+
+    Attributes:
+        faces: all faces.
+        pairs: pairs of copies by kind.
+        between: pairs of copies by the splits that they join, where there are any.
+        leaking: faces that training may not see, whatever the policy.
+        policy: drop_from_train, keep or fail.
+        dropped: faces that training leaves out.
+        search: what was compared.
+        settings: the configuration of the step.
+    """
+
+    faces: list[SplitCount]
+    pairs: dict[Kind, PairCounts]
+    between: list[BetweenCount]
+    leaking: list[LeakingCount]
+    policy: str
+    dropped: int
+    search: SearchCounts
+    settings: dict[str, Any]
+
+
 def write_leakage(pairs: pa.Table, dropped: pa.Table, counts: Mapping[str, Any], folder: Path) -> None:
     """Write the three files into ``folder``.
 
@@ -85,6 +156,26 @@ def write_leakage(pairs: pa.Table, dropped: pa.Table, counts: Mapping[str, Any],
     pq.write_table(pairs.cast(PAIR_SCHEMA), folder / PAIRS_FILE, compression="zstd")
     pq.write_table(dropped.cast(DROPPED_SCHEMA), folder / DROPPED_FILE, compression="zstd")
     (folder / LEAKAGE_FILE).write_text(json.dumps(counts, indent=2, allow_nan=False) + "\n")
+
+
+def read_leakage(folder: Path) -> LeakageCounts:
+    """Read ``leakage.json``.
+
+    Args:
+        folder: output of find_leakage.
+
+    Raises:
+        DataError: the folder holds none, or it is not what find_leakage writes.
+    """
+    path = folder / LEAKAGE_FILE
+    if not path.is_file():
+        raise DataError(f"{folder}: not an output of find_leakage, {LEAKAGE_FILE} is missing")
+    try:
+        return LeakageCounts.model_validate(json.loads(path.read_bytes()))
+    except ValidationError as error:
+        raise DataError(f"{path}: not what find_leakage writes: {'; '.join(fault_lines(error))}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
 
 
 def dropped_faces(folder: Path) -> frozenset[str]:

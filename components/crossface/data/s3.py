@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -188,6 +188,32 @@ def download(uri: str, target: Path) -> None:
     """
     with target.open("wb") as file:
         _download(uri, file)
+
+
+def upload(source: Path, uri: str) -> None:
+    """Copy a local file to an object, in parts sent side by side; an older object is replaced in one go.
+
+    Raises:
+        DataError: the store does not take it, also when asked again; an older object is as it was.
+        OSError: the file cannot be read.
+    """
+    from boto3.s3.transfer import TransferConfig
+
+    bucket, key = split_uri(uri)
+    config = TransferConfig(max_concurrency=PARALLEL_READS)
+    with source.open("rb") as file, _clear_errors(uri):
+        _client().upload_fileobj(file, bucket, key, Config=config)
+
+
+def delete(uri: str) -> None:
+    """Delete an object, or nothing where there is none.
+
+    Raises:
+        DataError: the store does not allow it, or cannot be reached.
+    """
+    bucket, key = split_uri(uri)
+    with suppress(FileNotFoundError), _clear_errors(uri):
+        _client().delete_object(Bucket=bucket, Key=key)
 
 
 def _download(uri: str, file: BinaryIO) -> None:

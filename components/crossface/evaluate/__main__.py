@@ -10,6 +10,9 @@ def main() -> None:
     parser.add_argument("--baseline", type=parser.folder, required=True, help="model folder")
     parser.add_argument("--adapted", type=parser.folder, required=True, help="model folder")
     parser.add_argument("--bias", type=parser.folder, required=True, help="folder that probe_bias wrote")
+    parser.add_argument(
+        "--leakage", type=parser.folder, help="folder of find_leakage; the report tells of its copies"
+    )
     with parser.step() as arguments:
         from crossface.evaluate.config import EvaluateConfig
         from crossface.evaluate.evaluation import evaluate
@@ -18,9 +21,9 @@ def main() -> None:
 
         config = EvaluateConfig.parse(arguments.config, "evaluate")
         folders = (arguments.baseline, arguments.adapted, arguments.bias)
-        done = evaluate(arguments.crops, *folders, config, arguments.out)
+        done = evaluate(arguments.crops, *folders, config, arguments.out, arguments.leakage)
         for finding in findings(done.metrics):
-            print(f"{finding.question} {finding.answer}. {finding.detail}")
+            print(finding)
         print(*done.verdict.reasons, arguments.out / REPORT_FILE, sep="\n")
 
 

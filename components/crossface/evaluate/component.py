@@ -12,6 +12,7 @@ def evaluate(
     baseline: Input[Model],
     adapted: Input[Model],
     bias: Input[Artifact],
+    leakage: Input[Artifact],
     config: dict,
     evaluation: Output[Artifact],
     report: Output[HTML],
@@ -24,6 +25,7 @@ def evaluate(
         baseline: model folder.
         adapted: model folder.
         bias: folder of probe_bias.
+        leakage: folder of find_leakage, whose copies the report tells of.
         config: EvaluateConfig.
         evaluation: predictions.parquet, features.parquet, metrics.json, report.html, figures/.
         report: the same report.html.
@@ -43,7 +45,7 @@ def evaluate(
     faces, models = [Path(folder.path) for folder in crops], (Path(baseline.path), Path(adapted.path))
     with tracking.step_run("evaluate", params=parsed.model_dump()) as run:
         run.log_crops(crops)
-        found = evaluate(faces, *models, Path(bias.path), parsed, out)
+        found = evaluate(faces, *models, Path(bias.path), parsed, out, Path(leakage.path))
         run.log_metrics(found.flat())
         run.log_artifact(out, "evaluation")
     Path(report.path).write_bytes((out / "report.html").read_bytes())

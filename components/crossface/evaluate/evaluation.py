@@ -17,6 +17,7 @@ import crossface
 from crossface.bias.document import read_bias
 from crossface.bias.probe import Probe, probe_dataset
 from crossface.data.emotions import EMOTIONS
+from crossface.data.leakage import read_leakage
 from crossface.data.storage import atomic_folder
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.gate import Verdict, decide
@@ -44,7 +45,13 @@ class Evaluation:
 
 
 def evaluate(
-    crops: list[Path], baseline: Path, adapted: Path, bias: Path, config: EvaluateConfig, out: Path
+    crops: list[Path],
+    baseline: Path,
+    adapted: Path,
+    bias: Path,
+    config: EvaluateConfig,
+    out: Path,
+    leakage: Path | None = None,
 ) -> Evaluation:
     """Compare the adapted model with the baseline and decide whether it may be promoted.
 
@@ -59,11 +66,13 @@ def evaluate(
         bias: folder of probe_bias.
         config: what is measured, and the gate.
         out: folder to write, whole or not at all.
+        leakage: folder of find_leakage, by which both models were trained; the report tells of its copies.
 
     Raises:
         DataError: a folder is not what it should be, or a dataset has no test faces.
     """
     facts = read_bias(bias)
+    copies = read_leakage(leakage).model_dump(mode="json") if leakage else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nets = dict(zip(MODELS, (load_model(folder).to(device) for folder in (baseline, adapted)), strict=True))
     predictions = predict_test_faces(crops, nets)
@@ -79,6 +88,7 @@ def evaluate(
         "emotions": list(EMOTIONS),
         "models": metrics,
         "gain": gain_interval(predictions, config.seed),
+        "leakage": copies,
         "settings": config.model_dump(mode="json"),
         "versions": _versions(),
     }

@@ -4,16 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from crossface.evaluate.copies import caution, leakage_of
+
 
 @dataclass(frozen=True)
 class Finding:
-    """A question, its answer in a few words, and the numbers behind it."""
+    """A question, its answer in a few words, the numbers behind it, and what makes them doubtful."""
 
     question: str
     answer: str
     detail: str
     state: Literal["good", "bad", "open"]
     reasons: tuple[str, ...] = ()
+    caution: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.question} {self.answer}. {self.detail} {self.caution}".rstrip()
 
 
 def findings(metrics: Mapping[str, Any]) -> tuple[Finding, Finding, Finding]:
@@ -47,7 +53,13 @@ def _accuracy(metrics: Mapping[str, Any]) -> Finding:
         f"Balanced accuracy{_over(metrics['datasets'])} is {after:.1%}; the baseline has {before:.1%}. "
         f"The 95% interval of the gain is {interval}."
     )
-    return Finding("Is the adapted model better?", answer, f"{detail} {_by_dataset(metrics)}".strip(), state)
+    return Finding(
+        "Is the adapted model better?",
+        answer,
+        f"{detail} {_by_dataset(metrics)}".strip(),
+        state,
+        caution=caution(leakage_of(metrics)),
+    )
 
 
 def _by_dataset(metrics: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossface.data.emotions import EMOTIONS
+from crossface.evaluate.copies import copies, leakage_of
 from crossface.evaluate.figures import Drawing, draw_all, probe_rows
 from crossface.evaluate.findings import findings, signed_points
 
@@ -52,6 +53,10 @@ def render(metrics: dict[str, Any], bias: dict[str, Any], drawings: list[Drawing
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    leakage = leakage_of(metrics)
+    settings = {"evaluate": metrics["settings"], "probe_bias": bias["settings"]}
+    if leakage:
+        settings["find_leakage"] = leakage.settings
     environment.filters |= {"percent": _percent, "signed": signed_points, "plain": _plain}
     return environment.get_template("report.html.j2").render(
         metrics=metrics,
@@ -59,9 +64,11 @@ def render(metrics: dict[str, Any], bias: dict[str, Any], drawings: list[Drawing
         findings=findings(metrics),
         figures={drawing.name: drawing.inline() for drawing in drawings},
         probes=probe_rows(metrics, bias),
+        leakage=leakage,
+        copies=copies(leakage) if leakage else (),
         measures=_MEASURES,
         emotions=EMOTIONS,
-        settings={"evaluate": _flatten(metrics["settings"]), "probe_bias": _flatten(bias["settings"])},
+        settings={step: _flatten(values) for step, values in settings.items()},
         style=Markup(_STYLE_FILE.read_text()),  # noqa: S704  our own file
     )
 

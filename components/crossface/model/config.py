@@ -1,12 +1,42 @@
 """What a network is built from. Free of torch, so that a configuration is checked without loading it."""
 
-from typing import Literal
+import re
+from pathlib import PurePath
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from crossface.config import Config
 
-Backbone = Literal["resnet8", "resnet18", "resnet34", "resnet50"]
+RESNETS = ("resnet8", "resnet18", "resnet34", "resnet50")
+"""torchvision's, and ``resnet8``: its first three stages, one block each, for small data."""
+
+TIMM = "timm/"
+"""Begins the name of a backbone that timm builds, such as ``timm/convnext_atto``."""
+
+
+def _backbone_name(name: str) -> str:
+    if name not in RESNETS and not re.fullmatch(rf"{TIMM}[a-z0-9_.]+", name):
+        raise ValueError(f"should be {', '.join(RESNETS)}, or {TIMM}NAME with the name of a timm model")
+    return name
+
+
+def _weights_source(source: str) -> str:
+    if PurePath(source).suffix in {".pth", ".pt", ".bin", ".ckpt"}:
+        raise ValueError(
+            "a pickle can run code and is not opened: where you trust it, read it with torch and"
+            " weights_only=True, and write its state dict with safetensors.torch.save_file"
+        )
+    if source not in {"none", "imagenet"} and PurePath(source).suffix != ".safetensors":
+        raise ValueError("should be none, imagenet or the path of a .safetensors file")
+    return source
+
+
+Backbone = Annotated[str, AfterValidator(_backbone_name)]
+"""A name of ``RESNETS``, or ``timm/`` and a timm model's name, with or without the tag of its weights."""
+
+Weights = Annotated[str, AfterValidator(_weights_source)]
+"""``none``; ``imagenet``: those that torchvision or timm publish; or the path of a ``.safetensors`` file."""
 
 POOLED_HEAD = "pooled"
 """Name of the only head of a model that was trained on all datasets as if they were one."""

@@ -2,8 +2,11 @@
 
 import io
 import itertools
+import math
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as pad
@@ -12,22 +15,29 @@ from PIL import Image
 from torch import Tensor
 
 from crossface.data.crops import iter_image_bytes
+from crossface.errors import DataError
 
 _BLOCK = 4096  # encoded images held at a time
 
 
-def decode_crops(crops: pad.Dataset, size: int) -> Tensor:
+def decode_crops(crops: pad.Dataset, size: int, file: Path | None = None) -> Tensor:
     """Decode every crop, in order.
 
     Args:
         crops: rows of ``CROP_SCHEMA``, as ``open_crops`` gives them (a filtered dataset is fine).
         size: side in pixels; crops of another size are resized with antialiasing.
+        file: a ``.npy`` file to make, uint8 [n, size, size, 3], that the pixels are mapped to, for more crops
+            than memory holds.
 
     Returns:
-        uint8 [n, 3, size, size], RGB.
+        uint8 [n, 3, size, size], RGB, channels_last.
+
+    Raises:
+        DataError: the file has no room.
     """
-    rows = crops.count_rows()
-    images = np.empty((rows, 3, size, size), np.uint8)
+    shape = (crops.count_rows(), size, size, 3)
+    images = _mapped(file, shape) if file else np.empty(shape, np.uint8)
+    rows = len(images)
     encoded = iter_image_bytes(crops)
 
     def decode(index_and_data: tuple[int, bytes]) -> None:
@@ -40,7 +50,15 @@ def decode_crops(crops: pad.Dataset, size: int) -> Tensor:
             block = enumerate(itertools.islice(encoded, _BLOCK), start=first)
             for _ in pool.map(decode, block):
                 pass
-    return torch.from_numpy(images)
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _mapped(file: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
+    # asked first: a disk that fills up would end the process when a mapped page is written
+    need, free = math.prod(shape), shutil.disk_usage(file.parent).free
+    if free < need:
+        raise DataError(f"{file.parent}: {free:,} bytes are free, the pixels need {need:,}; set TMPDIR")
+    return np.lib.format.open_memmap(file, "w+", np.uint8, shape)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -55,4 +73,4 @@ def _decode(data: bytes, size: int) -> np.ndarray:
         rgb = image.convert("RGB")
         if rgb.size != (size, size):
             rgb = rgb.resize((size, size), Image.Resampling.LANCZOS)
-        return np.asarray(rgb).transpose(2, 0, 1)
+        return np.asarray(rgb)

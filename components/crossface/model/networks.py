@@ -6,16 +6,15 @@ only while training. The paper's "Conv 1x1" on a vector is a Linear layer.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from crossface.data.emotions import EMOTIONS
+from crossface.errors import ConfigError
+from crossface.model.backbones import build_network, published_config
 from crossface.model.config import Backbone, NetConfig
-
-# ImageNet's channel statistics, for pixels in 0..255: the scale that pretrained weights of torchvision expect
-_PIXEL_MEAN = (123.675, 116.28, 103.53)
-_PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class CrossfaceNet(nn.Module):
@@ -24,7 +23,7 @@ class CrossfaceNet(nn.Module):
     def __init__(self, config: NetConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = build_backbone(config.backbone, config.feature_dim)
+        self.backbone = build_backbone(config.backbone, config.feature_dim, config.image_size)
         width = feature_width(self.backbone)
         self.heads = nn.ModuleList(EmotionClassifier(width) for _ in config.heads)
 
@@ -56,54 +55,66 @@ class CrossfaceNet(nn.Module):
 
 
 class _Normalize(nn.Module):
-    """Pixels 0..255 to channel-wise standard scores, inside the network: no caller can get it wrong."""
+    """Pixels 0..255 to channel-wise standard scores, inside the network: no caller can get it wrong.
+
+    The statistics are saved with the weights that were trained on them.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
 
-def build_backbone(name: Backbone, feature_dim: int) -> nn.Sequential:
+class ImageBackbone(nn.Sequential):
+    """``f``: normalisation, then the network; RGB images [n, 3, size, size] in 0..255 -> float [n, width].
+
+    The channel statistics are those that the network's published weights were trained with: ImageNet's
+    for torchvision's, and for timm's what its ``pretrained_cfg`` says (some have 0.5 for all).
+    """
+
+    def __init__(self, network: nn.Module, image_size: int) -> None:
+        published = published_config(network)
+        super().__init__(_Normalize(published["mean"], published["std"]), network)
+        self.image_size = image_size
+
+
+def build_backbone(name: Backbone, feature_dim: int, image_size: int) -> ImageBackbone:
     """Build ``f`` with random weights (seed torch before).
 
     Args:
-        name: a torchvision ResNet, or ``resnet8``: its first three stages, one block each, for small data.
-        feature_dim: width of the last linear layer; 0 leaves it out.
+        name: of the network.
+        feature_dim: width of the last linear layer; 0: the pooled feature itself.
+        image_size: side in pixels; only some networks, such as vision transformers, are made for one size.
 
-    Returns:
-        images [n, 3, size, size] in 0..255 -> features float [n, width].
+    Raises:
+        ConfigError: timm is not installed, does not know the name, or cannot build it for this size.
     """
-    from torchvision.models import resnet
-
-    blocks = {
-        "resnet8": (resnet.BasicBlock, [1, 1, 1, 1]),
-        "resnet18": (resnet.BasicBlock, [2, 2, 2, 2]),
-        "resnet34": (resnet.BasicBlock, [3, 4, 6, 3]),
-        "resnet50": (resnet.Bottleneck, [3, 4, 6, 3]),
-    }
-    block, layers = blocks[name]
-    network = resnet.ResNet(block, layers, num_classes=feature_dim or 1)
-    if name == "resnet8":
-        network.layer4 = nn.Identity()
-        network.fc = nn.Linear(network.fc.in_features // 2, feature_dim or 1)
-    if not feature_dim:
-        network.fc = nn.Identity()
-    return nn.Sequential(_Normalize(), network)
+    return ImageBackbone(build_network(name, feature_dim, image_size), image_size)
 
 
-def feature_width(backbone: nn.Module) -> int:
-    """Width of the features of :func:`build_backbone`, found by running one small image through it."""
+def feature_width(backbone: ImageBackbone) -> int:
+    """Width of the features, found by running one image through the backbone.
+
+    Raises:
+        ConfigError: the network does not take images of this size.
+    """
     was_training = backbone.training
     backbone.eval()
-    with torch.no_grad():
-        width = backbone(torch.zeros(1, 3, 32, 32)).shape[1]
+    size = backbone.image_size
+    device = next(backbone.parameters()).device
+    try:
+        with torch.no_grad():
+            width = backbone(torch.zeros(1, 3, size, size, device=device)).shape[1]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"image_size: the backbone does not take {size} pixels: {reason}") from None
     backbone.train(was_training)
     return width
 
@@ -135,11 +146,12 @@ class EmotionClassifier(nn.Sequential):
 class LabelExtractor(nn.Sequential):
     """``g`` (Table 3): 7-512-512-512-512-256-7, dropout and LeakyReLU after each hidden layer.
 
-    One-hot labels [n, 7] -> logits [n, 7]; their softmax is the pseudo label g(y).
+    One-hot labels [n, 7] -> logits [n, 7]; their softmax is the pseudo label g(y). With ``datasets`` the
+    input is [n, 7 + datasets]: the one-hot dataset beside the one-hot emotion.
     """
 
-    def __init__(self, dropout: float) -> None:
-        widths = [len(EMOTIONS), 512, 512, 512, 512, 256]
+    def __init__(self, dropout: float, datasets: int = 0) -> None:
+        widths = [len(EMOTIONS) + datasets, 512, 512, 512, 512, 256]
         layers: list[nn.Module] = []
         for inner, outer in itertools.pairwise(widths):
             layers += [nn.Linear(inner, outer), nn.Dropout(dropout), nn.LeakyReLU()]
@@ -147,19 +159,20 @@ class LabelExtractor(nn.Sequential):
 
 
 class DatasetClassifier(nn.Module):
-    """``d`` (Table 3): (width + 7)-512-256-K on the concatenation of f(x) and g(y)."""
+    """``d`` (Table 3): (width + label_width)-512-256-K on f(x), and on g(y) unless ``label_width`` is 0."""
 
-    def __init__(self, width: int, datasets: int, normalize: bool) -> None:
+    def __init__(self, width: int, datasets: int, normalize: bool, label_width: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width) if normalize else nn.Identity()
         self.layers = nn.Sequential(
-            nn.Linear(width + len(EMOTIONS), 512),
+            nn.Linear(width + label_width, 512),
             nn.LeakyReLU(),
             nn.Linear(512, 256),
             nn.LeakyReLU(),
             nn.Linear(256, datasets),
         )
 
-    def forward(self, features: Tensor, pseudo_labels: Tensor) -> Tensor:
-        """features [n, width], pseudo labels [n, 7] -> logits [n, K]."""
-        return self.layers(torch.cat([self.norm(features), pseudo_labels], dim=1))
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """features [n, width], and pseudo labels [n, label_width] if there are any -> logits [n, K]."""
+        features = self.norm(features)
+        return self.layers(features if labels is None else torch.cat([features, labels], dim=1))

@@ -27,6 +27,7 @@ def load_model(folder: Path) -> CrossfaceNet:
 
     Raises:
         DataError: a file is missing or the weights do not fit the configuration.
+        ConfigError: the backbone cannot be built here; timm may be missing.
     """
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():

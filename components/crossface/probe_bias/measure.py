@@ -115,7 +115,7 @@ def _probes(faces: pad.Dataset, config: ProbeConfig) -> dict[str, Probe | None]:
     if not len(dataset):
         return {"untrained": None, "capture": None, "random_parts": None}
     torch.manual_seed(config.seed)
-    backbone = build_backbone(config.backbone, config.feature_dim)
+    backbone = build_backbone(config.backbone, config.feature_dim, config.image_size)
     features = extract_features(backbone, decode_crops(sample, config.image_size))
     names, sizes = np.unique(dataset, return_counts=True)
     largest = dataset == names[sizes.argmax()]

@@ -34,7 +34,7 @@ def train(
     faces, out = [Path(folder.path) for folder in crops], Path(model.path)
     with tracking.step_run("train", variant=parsed.title, params=parsed.model_dump()) as run:
         run.log_crops(crops)
-        trained = train(faces, parsed, out, run.log_metrics, Path(leakage.path))
+        kept = train(faces, parsed, out, run.log_metrics, Path(leakage.path))
         run.log_artifact(out, "model")
     model.metadata.update({"adapt": parsed.adapt, "mlflow_run_id": run.run_id})
-    fill_metrics(metrics, trained.kept)
+    fill_metrics(metrics, kept)

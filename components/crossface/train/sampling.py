@@ -1,45 +1,66 @@
 """Which samples make up a batch."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from crossface.train.randomness import Stream, generator
 
-def epoch_batches(
-    dataset: Tensor, batch_size: int, sampling: Literal["balanced", "natural"], generator: torch.Generator
-) -> Iterator[Tensor]:
-    """Yield the sample indices of one epoch, about ``len(dataset) / batch_size`` batches of equal size.
+Sampling = Literal["balanced", "natural"]
+
+
+class BatchSampler:
+    """The sample indices of each step: a function of seed and step alone, so that any step can come first.
+
+    Samples are gone through in a random order, again and again, each time in a fresh one. ``natural`` goes
+    through all of them at once; what is left over at the end of a pass begins the next batch. ``balanced``
+    goes through each dataset by itself, and each fills an equal share of every batch; with a remainder the
+    first datasets have one sample more.
 
     Args:
         dataset: int64 [n], the dataset of each sample, 0..K-1, each present.
-        batch_size: samples a batch; with ``balanced`` each dataset fills its equal share, and the remainder
-            goes to the datasets in turn.
-        sampling: ``natural`` draws each sample at most once an epoch; ``balanced`` goes through a small
-            dataset several times, in a fresh order each time, and through a part of a large one.
-        generator: source of the order.
-
-    Yields:
-        int64 [batch_size] indices.
+        batch_size: samples a batch.
+        sampling: how the datasets share a batch.
+        seed: of the order.
     """
-    batches = max(len(dataset) // batch_size, 1)
-    if sampling == "natural":
-        order = torch.randperm(len(dataset), generator=generator)
-        yield from (order[i * batch_size : (i + 1) * batch_size] for i in range(batches))
-        return
-    members = [torch.nonzero(dataset == key).flatten() for key in range(int(dataset.max()) + 1)]
-    shares = [len(part) for part in torch.arange(batch_size).tensor_split(len(members))]
-    streams = [_endless(rows, share, generator) for rows, share in zip(members, shares, strict=True)]
-    for _ in range(batches):
-        yield torch.cat([next(stream) for stream in streams])
+
+    def __init__(self, dataset: Tensor, batch_size: int, sampling: Sampling, seed: int) -> None:
+        parts = [torch.arange(len(dataset))]
+        if sampling == "balanced":
+            parts = [torch.nonzero(dataset == key).flatten() for key in range(int(dataset.max()) + 1)]
+        shares = [len(share) for share in torch.arange(batch_size).tensor_split(len(parts))]
+        self._streams = [
+            _Stream(rows, share, seed, key)
+            for key, (rows, share) in enumerate(zip(parts, shares, strict=True))
+        ]
+
+    def batch(self, step: int) -> Tensor:
+        """int64 [batch_size] indices of a step, from 0."""
+        return torch.cat([stream.batch(step) for stream in self._streams])
 
 
-def _endless(rows: Tensor, count: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield ``count`` of ``rows`` at a time, all of them before any of them comes again."""
-    waiting = rows[:0]
-    while True:
-        while len(waiting) < count:
-            waiting = torch.cat([waiting, rows[torch.randperm(len(rows), generator=generator)]])
-        yield waiting[:count]
-        waiting = waiting[count:]
+class _Stream:
+    """``share`` of ``rows`` a step, all of them before any of them comes again."""
+
+    def __init__(self, rows: Tensor, share: int, seed: int, key: int) -> None:
+        self._rows, self._share, self._seed, self._key = rows, share, seed, key
+        self._passes: dict[int, Tensor] = {}
+
+    def batch(self, step: int) -> Tensor:
+        first, last = step * self._share, (step + 1) * self._share
+        length, parts = len(self._rows), []
+        for number in range(first // length, -(-last // length)):
+            start = number * length
+            parts.append(self._order(number)[max(first - start, 0) : last - start])
+        return torch.cat(parts) if parts else self._rows[:0]
+
+    def _order(self, number: int) -> Tensor:
+        """The rows in the order of a pass; the last two are kept, because a batch may lie across them."""
+        if number not in self._passes:
+            order = torch.randperm(
+                len(self._rows), generator=generator(self._seed, Stream.ORDER, self._key, number)
+            )
+            kept = {key: rows for key, rows in self._passes.items() if key == number - 1}
+            self._passes = {**kept, number: self._rows[order]}
+        return self._passes[number]

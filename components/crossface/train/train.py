@@ -1,23 +1,37 @@
 """The step: crops in, a model folder out."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
 
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import dropped_faces
 from crossface.data.storage import atomic_folder
+from crossface.errors import DataError
 from crossface.model.saving import save_model
 from crossface.progress import say
+from crossface.train.checkpoint import CheckpointWriteError, open_store
 from crossface.train.config import TrainConfig
-from crossface.train.data import load_faces
+from crossface.train.data import load_faces, open_faces
+from crossface.train.distributed import rank, run_processes, wait_for_all
+from crossface.train.interruption import held_sigterm
+from crossface.train.resume import Saver
 from crossface.train.trainer import EpochCallback, Trained, Trainer
 
 HISTORY_FILE = "history.parquet"
 TABLES_FILE = "tables.json"
+
+Row = dict[str, float]
 
 
 def train(
@@ -26,29 +40,113 @@ def train(
     out: Path,
     on_epoch: EpochCallback,
     leakage: Path | None = None,
-) -> Trained:
+) -> Row:
     """Train on the train splits, select on the dev splits, write the model folder ``out``.
 
     Args:
         crops: a crops folder a dataset.
         config: what to train and how.
         out: becomes the model folder: model.safetensors, config.json, history.parquet (a row an epoch) and
-            tables.json (what the method learned in small: the label extractor's 7x7 table).
+            tables.json (what the method learned in small: the label extractor's 7x7 tables).
         on_epoch: called after each epoch with its metrics and its number.
         leakage: folder of find_leakage; the faces that it drops are left out.
 
+    Returns:
+        The metrics of the epoch that was kept.
+
     Raises:
-        DataError: a dataset has no train or no dev face.
+        DataError: a dataset has no train or no dev face, a checkpoint cannot be read, or the model cannot be
+            written.
+        CheckpointMismatchError: the checkpoint is of other faces or another configuration.
         DivergenceError: the loss is not finite.
+        WorkerError: one of several processes failed.
     """
     dropped = dropped_faces(leakage) if leakage else frozenset()
-    faces, dev_faces = (load_faces(crops, split, config.image_size, dropped) for split in ("train", "dev"))
-    trained = Trainer(config, faces, dev_faces).fit(on_epoch)
-    with atomic_folder(out) as folder:
+    checkpoints = open_store(config.checkpoint.uri) if config.checkpoint.uri else None
+    count = config.processes or max(torch.cuda.device_count(), 1)
+    with (
+        tempfile.TemporaryDirectory(prefix="crossface-", ignore_cleanup_errors=True) as scratch,
+        atomic_folder(out) as folder,
+    ):
+        store = Path(scratch) / "faces"
+        for split in ("train", "dev"):
+            load_faces(crops, split, config.image_size, store / split, dropped)
+        if count == 1:
+            kept = fit(config, store, folder, on_epoch)
+        else:
+            kept = _fit_in_processes(count, config, store, folder, on_epoch)
+    if checkpoints:
+        try:
+            checkpoints.clear()
+        except CheckpointWriteError as error:
+            say(f"warning: {error}; remove it before the next training")
+    return kept
+
+
+def fit(config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback) -> Row:
+    """Train in this process, alone or as one of several, and write the model into the folder ``out``.
+
+    Args:
+        config: what to train and how.
+        store: holds what ``load_faces`` made of the splits; removed as soon as it is mapped, so that a killed
+            process leaves no pixels behind.
+        out: an existing folder.
+        on_epoch: called after each epoch in the first process.
+
+    Returns:
+        The metrics of the epoch that was kept.
+    """
+    faces, dev_faces = open_faces(store / "train"), open_faces(store / "dev")
+    wait_for_all()
+    if rank() == 0:
+        shutil.rmtree(store)
+    trainer = Trainer(config, faces, dev_faces)
+    trained = _fit(trainer, config, on_epoch if rank() == 0 else lambda row, epoch: None)
+    if rank() == 0:
+        _write(trained, out)
+    return trained.kept
+
+
+def _fit(trainer: Trainer, config: TrainConfig, on_epoch: EpochCallback) -> Trained:
+    if not config.checkpoint.uri:
+        return trainer.fit(on_epoch)
+    with held_sigterm() as interruption:
+        saver = Saver(trainer, open_store(config.checkpoint.uri), config.checkpoint, interruption)
+        saver.resume()
+        return trainer.fit(on_epoch, saver.after_step)
+
+
+def _write(trained: Trained, folder: Path) -> None:
+    try:
         save_model(trained.net, folder)
         pq.write_table(pa.Table.from_pylist(trained.history), folder / HISTORY_FILE)
         (folder / TABLES_FILE).write_text(json.dumps(trained.tables) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"the model cannot be written to {folder.parent}: {error}") from None
     for name, table in trained.tables.items():
         if moved := [EMOTIONS[row] for row, values in enumerate(table) if max(values) != values[row]]:
             say(f"warning: the {name} no longer maps to itself: {', '.join(moved)}")
-    return trained
+
+
+def _fit_in_processes(
+    count: int, config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback
+) -> Row:
+    """:func:`fit` in several processes; their epochs are told to this one, which knows whom to tell."""
+    rows = get_context("spawn").SimpleQueue()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(_tell, rows, on_epoch)
+        try:
+            kept: Row = run_processes(count, _fit_and_report, config, store, out, rows)
+        finally:
+            rows.put(None)
+        reading.result()
+    return kept
+
+
+def _fit_and_report(config: TrainConfig, store: Path, out: Path, rows: Any) -> Row:
+    return fit(config, store, out, lambda row, epoch: rows.put((row, epoch)))
+
+
+def _tell(rows: Any, on_epoch: EpochCallback) -> None:
+    while (row := rows.get()) is not None:
+        on_epoch(*row)

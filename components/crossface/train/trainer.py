@@ -1,32 +1,34 @@
 """The training loop."""
 
-import copy
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from sklearn.metrics import balanced_accuracy_score
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from crossface.errors import CrossfaceError
 from crossface.model.config import NetConfig
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet, feature_width
+from crossface.model.weights import load_backbone_weights
 from crossface.progress import Progress
-from crossface.train.augment import augment
+from crossface.train.batches import Batch, Batches
 from crossface.train.config import TrainConfig
 from crossface.train.data import Faces
-from crossface.train.methods import METHODS, build_method
-from crossface.train.sampling import epoch_batches
+from crossface.train.distributed import device, rank, said_by_first, world_size
+from crossface.train.epoch import LOSS, EpochSums
+from crossface.train.methods import METHODS, Method, StepLoss, Task, build_method
+from crossface.train.optimisation import Optimisation, moving_average
+from crossface.train.randomness import Stream, seed_of
+from crossface.train.selection import SCORE, Selection
 
 EpochCallback = Callable[[dict[str, float], int], None]
 """Called after each epoch with its metrics and its number, from 1."""
-
-
-class DivergenceError(CrossfaceError):
-    """The loss is no longer a number."""
+StepCallback = Callable[[], None]
+"""Called after each step."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,24 @@ class Trained:
     """Small tables the method has learned."""
 
 
+class Objective(nn.Module):
+    """Network and method as one module: a batch in, the loss out."""
+
+    def __init__(self, net: CrossfaceNet, method: Method) -> None:
+        super().__init__()
+        self.net = net
+        self.method = method
+
+    def forward(self, images: Tensor, emotion: Tensor, dataset: Tensor, progress: float) -> StepLoss:
+        """See :meth:`crossface.train.methods.base.Method.forward`."""
+        return self.method(*self.net(images), emotion, dataset, progress)
+
+
 class Trainer:
     """Trains one network on the faces of all datasets with the method that the configuration names.
 
-    Everything random comes from ``config.seed``: on the CPU the same seed gives the same weights.
+    Everything random is a function of ``config.seed`` and of the step: on the CPU the same seed gives the
+    same weights, also when training was interrupted and goes on from :meth:`state_dict`.
     """
 
     def __init__(self, config: TrainConfig, train: Faces, dev: Faces) -> None:
@@ -53,8 +69,7 @@ class Trainer:
         self.config = config
         self.train_faces = train
         self.dev_faces = dev
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.device = device()
         self.net = CrossfaceNet(
             NetConfig(
                 backbone=config.backbone,
@@ -64,125 +79,134 @@ class Trainer:
                 adapt=config.adapt,
             )
         )
-        self.method = build_method(config, train.datasets, feature_width(self.net.backbone))
-        self.net.to(self.device)
+        load_backbone_weights(self.net.backbone, config.backbone, config.weights)
+        task = Task(train.datasets, train.counts())
+        self.method = build_method(config, task, feature_width(self.net.backbone))
+        self.objective = Objective(self.net, self.method).to(self.device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.method.to(self.device)
-        self.parameters = [*self.net.parameters(), *self.method.parameters()]
-        self.optimizers = self._optimizers()
-        self.epoch_steps = max(len(train) // config.batch_size, 1)
+        if config.compile:
+            self.net.compile()
+        self.parallel = DistributedDataParallel(self.objective) if world_size() > 1 else self.objective
+        self.batches = Batches(config, train, self.device)
+        self.epoch_steps = max(len(train) // self.batches.size, 1)
         self.total_steps = config.epochs * self.epoch_steps
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizers[0], self.total_steps)
-        self.autocast = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=use_bf16(config.precision, self.device)
-        )
+        self.optimisation = Optimisation(config, self.net, self.method, self.total_steps)
+        self.average = moving_average(self.net, config.ema_decay) if config.ema_decay else None
+        self.selection = Selection(config)
+        self.history: list[dict[str, float]] = []
+        self.sums = EpochSums()
         self.step = 0
 
-    def fit(self, on_epoch: EpochCallback) -> Trained:
-        """Train to the end.
+    def fit(self, on_epoch: EpochCallback, on_step: StepCallback = lambda: None) -> Trained:
+        """Train to the end, from where it is.
 
         Args:
-            on_epoch: called after each epoch with its metrics and its number, from 1.
+            on_epoch: called after each epoch with its metrics and its number, from 1, and at first with
+                those of the epochs that were done before.
+            on_step: called after each step, when everything is in :meth:`state_dict`.
 
         Raises:
-            DivergenceError: a loss is not finite, naming step and parts.
+            DivergenceError: a loss is not finite or out of all proportion, naming step and parts.
         """
-        history: list[dict[str, float]] = []
-        scored = ""
-        best, kept, best_state = -math.inf, {}, {}
-        label = f"train {self.config.title}"
-        with Progress(label, total=self.total_steps, unit="steps") as progress:
-            for epoch in range(1, self.config.epochs + 1):
-                note = f"epoch {epoch}/{self.config.epochs}  {scored}"
-                row = {"epoch": float(epoch), **self._epoch(progress, note), **self._dev_metrics()}
-                history.append(row)
-                on_epoch(row, epoch)
-                score = row["dev_balanced_accuracy"]
-                scored = f"dev balanced accuracy {score:.3f}"
-                progress.update(0, f"epoch {epoch}/{self.config.epochs}  {scored}")
-                if self.config.select == "last" or score > best:
-                    best, kept = score, row
-                    best_state = copy.deepcopy(self.net.state_dict())
-        self.net.load_state_dict(best_state)
-        return Trained(self.net, history, kept, self.method.describe())
+        for row in self.history:
+            on_epoch(row, int(row["epoch"]))
+        left = self.total_steps - self.step
+        with Progress(f"train {self.config.title}", total=left, unit="steps") as progress:
+            while len(self.history) < self.config.epochs and not self._is_over():
+                self._run_epoch(progress, on_step)
+                on_epoch(self.history[-1], len(self.history))
+        if rank() == 0:
+            self.net.load_state_dict(self.selection.weights)
+        return Trained(self.net, self.history, self.selection.kept, self.method.describe())
 
-    def train_step(self, images: Tensor, emotion: Tensor, dataset: Tensor) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimisation step.
 
-        Args:
-            images: uint8 [n, 3, size, size].
-            emotion: int64 [n].
-            dataset: int64 [n].
-
         Returns:
-            The parts of the loss, the total and the gradient's norm: detached scalars on the device.
+            The parts of the loss, the total and the gradient's norm, detached and still on the device.
         """
-        with self.autocast:
-            features, head_logits = self.net(images)
-            loss = self.method(features, head_logits, emotion, dataset, progress=self.step / self.total_steps)
-        self.method.zero_grad(set_to_none=True)
-        self.net.zero_grad(set_to_none=True)
+        torch.manual_seed(seed_of(self.config.seed, Stream.DROPOUT, self.step, rank()))
+        with self._autocast():
+            loss = self.parallel(batch.images, batch.emotion, batch.dataset, self.step / self.total_steps)
         loss.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or math.inf)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.schedule.step()
+        norm = self.optimisation.step(self.step)
+        if self.average:
+            self.average.update_parameters(self.net)
         self.step += 1
-        return {**loss.parts, "loss": loss.total.detach(), "gradient_norm": norm.detach()}
+        return {**loss.parts, LOSS: loss.total.detach(), "gradient_norm": norm.detach()}
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """SGD for all, or for all but d, which then has an Adam of its own."""
-        config = self.config
-        rival = list(self.method.adversary_parameters()) if config.cda.dataset_lr else []
-        apart = {id(parameter) for parameter in rival}
-        others = [parameter for parameter in self.parameters if id(parameter) not in apart]
-        sgd = torch.optim.SGD(
-            others, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
-        )
-        return [sgd, torch.optim.Adam(rival, config.cda.dataset_lr, fused=True)] if rival else [sgd]
-
-    def _epoch(self, progress: Progress, note: str) -> dict[str, float]:
-        self.net.train()
-        self.method.train()
-        start = time.perf_counter()
-        sums: dict[str, Tensor] = {}
-        for images, emotion, dataset in self._batches():
-            for name, value in self.train_step(images, emotion, dataset).items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value
-            progress.update(1, note)
-        means = {name: float(value) / self.epoch_steps for name, value in sums.items()}
-        if not math.isfinite(means["loss"]):
-            parts = ", ".join(f"{name}={value:.3g}" for name, value in means.items())
-            raise DivergenceError(
-                f"loss is not finite by step {self.step} ({parts}); try a smaller lr or clip_norm: 1"
-            )
-        images_per_s = self.epoch_steps * self.config.batch_size / (time.perf_counter() - start)
+    def state_dict(self) -> dict[str, Any]:
+        """All that a trainer of the same configuration and faces needs to go on: tensors and JSON values."""
         return {
-            **means,
-            "progress": self.step / self.total_steps,
-            "lr": float(self.schedule.get_last_lr()[0]),
-            "images_per_s": images_per_s,
+            "step": self.step,
+            "objective": self.objective.state_dict(),
+            "optimizers": self.optimisation.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "kept": {"row": self.selection.kept, "weights": self.selection.weights},
+            "sums": self.sums.state_dict(),
+            "history": self.history,
         }
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        faces = self.train_faces
-        size = min(self.config.batch_size, len(faces))
-        for rows in epoch_batches(faces.dataset, size, self.config.sampling, self.generator):
-            images = augment(faces.images[rows].to(self.device, non_blocking=True), self.generator)
-            yield images, faces.emotion[rows].to(self.device), faces.dataset[rows].to(self.device)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.step, self.history = state["step"], state["history"]
+        self.objective.load_state_dict(state["objective"])
+        self.optimisation.load_state_dict(state["optimizers"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.selection.kept, self.selection.weights = state["kept"]["row"], state["kept"]["weights"]
+        self.sums.load_state_dict(state["sums"], self.device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=use_bf16(self.config.precision, self.device)
+        )
+
+    def _is_over(self) -> bool:
+        return said_by_first(rank() == 0 and self.selection.is_over(len(self.history)))
+
+    def _run_epoch(self, progress: Progress, on_step: StepCallback) -> None:
+        """The steps that are left of the epoch, and its row of the history."""
+        self.objective.train()
+        epoch, start, steps_before = len(self.history) + 1, time.perf_counter(), self.step
+        note = f"epoch {epoch}/{self.config.epochs}  {self._last_score()}"
+        while self.step < epoch * self.epoch_steps:
+            self.sums.add(self.step + 1, self.train_step(self.batches.of_step(self.step)))
+            progress.update(1, note)
+            on_step()
+        self.sums.check()
+        seconds = time.perf_counter() - start
+        row = {
+            "epoch": float(epoch),
+            **self.sums.means(),
+            "progress": self.step / self.total_steps,
+            "lr": self.optimisation.lr(self.step - 1),
+            "images_per_s": (self.step - steps_before) * self.batches.size / seconds,
+        }
+        if rank() == 0:
+            row |= self._dev_metrics()
+            self.selection.offer(row, self._candidate().state_dict())
+        self.history.append(row)
+        self.sums = EpochSums()
+        progress.update(0, f"epoch {epoch}/{self.config.epochs}  {self._last_score()}")
+
+    def _candidate(self) -> CrossfaceNet:
+        """The network that is evaluated and kept: the moving average, or the net itself."""
+        return self.average.module if self.average else self.net  # type: ignore[return-value]
+
+    def _last_score(self) -> str:
+        return f"dev balanced accuracy {self.history[-1][SCORE]:.3f}" if self.history and rank() == 0 else ""
 
     def _dev_metrics(self) -> dict[str, float]:
         faces = self.dev_faces
-        with self.autocast:
-            outputs = predict(self.net, faces.images, [faces.datasets[key] for key in faces.dataset])
+        with self._autocast():
+            outputs = predict(self._candidate(), faces.images, [faces.datasets[key] for key in faces.dataset])
         predicted = outputs.mean.argmax(1)
         scores = {}
         for key, name in enumerate(faces.datasets):
             rows = (faces.dataset == key).numpy()
-            scores[f"dev_balanced_accuracy/{name}"] = balanced_accuracy_score(
-                faces.emotion.numpy()[rows], predicted[rows]
-            )
-        return {**scores, "dev_balanced_accuracy": sum(scores.values()) / len(scores)}
+            scores[f"{SCORE}/{name}"] = balanced_accuracy_score(faces.emotion.numpy()[rows], predicted[rows])
+        return {**scores, SCORE: sum(scores.values()) / len(scores)}
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
@@ -191,6 +215,5 @@ def use_bf16(precision: str, device: torch.device) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(
-        torch.cpu.get_capabilities().get("amx_bf16") or torch.cpu.get_capabilities().get("avx512_bf16")
-    )
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))

@@ -50,8 +50,9 @@ class TrainingParams(Config):
 def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool = True) -> TrainingParams:
     """Read a params file, apply ``key=value`` assignments and validate everything.
 
-    Two shorthands keep a file free of repetition: ``train`` holds what ``baseline`` and ``adapted`` share,
-    and the top-level ``seed`` and ``crop.size`` are the default of every step's ``seed`` and ``image_size``.
+    Shorthands keep a file free of repetition: ``train`` holds what ``baseline`` and ``adapted`` share (its
+    ``checkpoint.uri`` gets a folder for each), and the top-level ``seed`` and ``crop.size`` are the default
+    of every step's ``seed`` and ``image_size``.
 
     Args:
         file: a YAML file, see ``params/sample.yaml``. Relative sources are relative to the working directory.
@@ -123,9 +124,17 @@ def _expand(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     expanded = {}
     for name, section in _SECTIONS.items():
         defaults = {key: value for key, value in shared.items() if key in section.model_fields}
-        common = given["train"] if section is TrainConfig else {}
+        common = _training(given["train"], name) if section is TrainConfig else {}
         expanded[name] = _merge(defaults, common, given[name])
     return expanded
+
+
+def _training(shared: dict[str, Any], name: str) -> dict[str, Any]:
+    """What one of the trainings takes from the shared section; two may not use one checkpoint."""
+    checkpoint = shared.get("checkpoint")
+    if not isinstance(checkpoint, dict) or not isinstance(uri := checkpoint.get("uri"), str) or not uri:
+        return shared
+    return {**shared, "checkpoint": {**checkpoint, "uri": f"{uri.rstrip('/')}/{name}"}}
 
 
 def _mapping(values: Mapping[str, Any], name: str) -> dict[str, Any]:

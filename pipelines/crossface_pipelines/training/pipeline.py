@@ -8,7 +8,7 @@
       Collected(crops) -> probe_bias
       crops without copies -> train(baseline)      the datasets pooled
       crops without copies -> train(adapted)       cross-dataset adaptation
-      both models + crops + bias -> evaluate       tables, figures, bias before and after
+      models, crops, bias, copies -> evaluate      tables, figures, bias before and after
       If(evaluate passed) -> register
 """
 
@@ -73,6 +73,7 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                     baseline=pooled.outputs["model"],
                     adapted=cross.outputs["model"],
                     bias=bias.outputs["bias"],
+                    leakage=copies.outputs["leakage"],
                     config=evaluation,
                 ),
                 "evaluate",

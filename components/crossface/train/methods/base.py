@@ -2,31 +2,60 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from crossface.data.emotions import EMOTIONS
-from crossface.train.ace import ace_weights, alpha_steps, class_counts
 from crossface.train.config import TrainConfig
+from crossface.train.losses.base import LossValue
+
+
+@dataclass(frozen=True)
+class Task:
+    """What there is to learn from."""
+
+    datasets: tuple[str, ...]
+    counts: Tensor
+    """int64 [datasets, 7]: train faces of each emotion in each dataset."""
 
 
 @dataclass(frozen=True)
 class StepLoss:
-    """What to minimise, and its parts for the history: detached scalars, still on the device."""
+    """What to minimise, and its parts for the history."""
 
     total: Tensor
+    """Scalar."""
     parts: dict[str, Tensor]
+    """Detached, still on the device: scalars, and ``class_weight`` as float [7]."""
+
+    @classmethod
+    def of_emotion(cls, loss: LossValue) -> Self:
+        """L_e, the loss of the emotion classifiers, which every method begins with."""
+        parts = {"loss_emotion": loss.total.detach()}
+        if loss.class_weights is not None:
+            parts["class_weight"] = loss.class_weights
+        return cls(loss.total, parts)
+
+    def plus(self, term: Tensor, parts: dict[str, Tensor]) -> Self:
+        """The same and one more term."""
+        return replace(self, total=self.total + term, parts={**self.parts, **parts})
 
 
 class Method(nn.Module, ABC):
-    """A training objective with the parts of the network that only training needs."""
+    """A training objective with the parts of the network that only training needs.
 
-    def __init__(self, config: TrainConfig, datasets: tuple[str, ...], width: int) -> None:
+    Args:
+        config: of the training.
+        task: the datasets.
+        width: of the features f(x).
+    """
+
+    def __init__(self, config: TrainConfig, task: Task, width: int) -> None:
         super().__init__()
         self.config = config
-        self.datasets = datasets
+        self.task = task
 
     @classmethod
     @abstractmethod
@@ -52,32 +81,8 @@ class Method(nn.Module, ABC):
         return iter(())
 
     def describe(self) -> dict[str, list[list[float]]]:
-        """Small tables that a method has learned, for the logs; nothing by default."""
+        """Small tables that a method has learned, by name, for the logs; nothing by default."""
         return {}
-
-    def class_weights(
-        self, logits: Tensor, classes: Tensor, groups: Tensor, shape: tuple[int, int], progress: float
-    ) -> Tensor:
-        """ACE weights for each sample, float [n, classes].
-
-        Args:
-            logits: float [n, classes], from the same forward pass.
-            classes: int64 [n], the hard labels.
-            groups: int64 [n], 0 <= group < shape[0].
-            shape: (groups, classes).
-            progress: share of training that is done.
-        """
-        alpha = alpha_steps(progress) if self.config.ace_alpha == "steps" else self.config.ace_alpha
-        with torch.no_grad():
-            counts = class_counts(classes, logits.argmax(-1) == classes, groups, shape)
-            return ace_weights(*counts, alpha=alpha, normalize=self.config.ace_normalize)[groups]
-
-
-def mean_weight(weights: Tensor | None, classes: Tensor) -> dict[str, Tensor]:
-    """The mean weight that the samples got, for the history: how ACE scales the loss."""
-    if weights is None:
-        return {}
-    return {"ace_weight": weights.gather(1, classes[:, None]).mean()}
 
 
 def own_logits(head_logits: Tensor, dataset: Tensor) -> Tensor:
@@ -86,6 +91,3 @@ def own_logits(head_logits: Tensor, dataset: Tensor) -> Tensor:
     Selecting here is what makes a sample train its own dataset's head only.
     """
     return head_logits[dataset, torch.arange(len(dataset), device=dataset.device)]
-
-
-EMOTION_COUNT = len(EMOTIONS)

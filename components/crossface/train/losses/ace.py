@@ -1,4 +1,11 @@
-"""Adaptive cross entropy (ACE), Han et al. (IEEE Access 2020), equations 10 to 13.
+"""``loss: ace``: adaptive cross entropy, Han et al. (IEEE Access 2020), equations 10 to 13.
+
+With n_j samples of class j among n in the batch, of which h_j are predicted right, and c classes:
+
+    w_d^j = c (1 - n_j / n) / (c - 1)                              (eq 11)
+    w_p^j = c (1 - h_j / n_j) / sum_k (1 - h_k / n_k)              (eq 12)
+    weight_j = mean(w) + alpha (w_j - mean(w)), w_j = w_p^j w_d^j  (eq 13)
+    ACE = -1/n sum_i sum_j weight_j target_ij log p_ij             (eq 10)
 
 Weights are computed per mini-batch, detached, and without a device-to-host synchronisation. Where the paper
 is silent: a class that is absent from the batch is left out (c is the number of classes present; with an
@@ -9,7 +16,45 @@ as the paper says, although equation 13 would scale it by the mean weight; weigh
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from crossface.train.config import Alpha
+from crossface.train.distributed import sum_over_processes
+from crossface.train.losses.base import ClassificationLoss, LossValue
+from crossface.train.losses.cross_entropy import cross_entropy
+
+
+class AdaptiveCrossEntropy(ClassificationLoss):
+    """Cross entropy whose class weights follow the batch, each group by itself.
+
+    Args:
+        alpha: how far to go from cross entropy (0) to ACE (1); ``steps`` as :func:`alpha_steps`.
+        normalize: scale the weights to a mean of 1.
+        groups: number of groups.
+        classes: number of classes.
+    """
+
+    def __init__(self, alpha: Alpha, normalize: bool, groups: int, classes: int) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.normalize = normalize
+        self.shape = (groups, classes)
+
+    def forward(
+        self,
+        features: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        classes: Tensor,
+        group: Tensor,
+        progress: float,
+    ) -> LossValue:
+        """The loss of one batch; see :class:`ClassificationLoss`. Counts are those of all processes."""
+        alpha = alpha_steps(progress) if self.alpha == "steps" else self.alpha
+        hits = logits.detach().argmax(-1) == classes
+        counts = sum_over_processes(torch.stack(class_counts(classes, hits, group, self.shape)))
+        weights = ace_weights(counts[0], counts[1], alpha, self.normalize)
+        total = cross_entropy(logits.float().log_softmax(-1), target, weights[group])
+        return LossValue(total, weights.mean(0))
 
 
 def class_counts(
@@ -32,7 +77,7 @@ def class_counts(
     return zeros.index_add(0, cell, ones).view(shape), zeros.index_add(0, cell, hits.float()).view(shape)
 
 
-def ace_weights(count: Tensor, hit: Tensor, alpha: Tensor | float, normalize: bool = False) -> Tensor:
+def ace_weights(count: Tensor, hit: Tensor, alpha: float, normalize: bool = False) -> Tensor:
     """Class weights f(w_p w_d, alpha) of equations 11 to 13.
 
     Args:
@@ -44,6 +89,8 @@ def ace_weights(count: Tensor, hit: Tensor, alpha: Tensor | float, normalize: bo
     Returns:
         float [..., classes]; an absent class, which no hard label asks for, has the mean weight.
     """
+    if alpha == 0:
+        return torch.ones_like(count)
     present = count > 0
     classes = present.sum(-1, keepdim=True)
     share = count / count.sum(-1, keepdim=True).clamp(min=1)
@@ -56,27 +103,9 @@ def ace_weights(count: Tensor, hit: Tensor, alpha: Tensor | float, normalize: bo
     weights = torch.where(present, mean + alpha * (w - mean), mean).clamp(min=0)  # eq 13
     if normalize:
         weights = weights / torch.where(mean > 0, mean, 1.0)
-    plain = (misses == 0) | (classes <= 1) | (torch.as_tensor(alpha) == 0)
-    return torch.where(plain, 1.0, weights)
-
-
-def cross_entropy(log_probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Equation 10 in column form: the batch mean of -sum_j weight_j target_j log p_j.
-
-    Args:
-        log_probabilities: float [n, classes].
-        targets: float [n, classes], one-hot or soft.
-        weights: float [n, classes], or None for the plain cross entropy of equation 8.
-    """
-    weighted = targets if weights is None else targets * weights
-    return -(weighted * log_probabilities).sum(-1).mean()
+    return torch.where((misses == 0) | (classes <= 1), 1.0, weights)
 
 
 def alpha_steps(progress: float) -> float:
     """Alpha after a share of training: .1, .5, .9 and 1 from 0, 1/4, 1/2 and 3/4 on."""
     return (0.1, 0.5, 0.9, 1.0)[min(int(progress * 4), 3)]
-
-
-def one_hot(classes: Tensor, number: int) -> Tensor:
-    """int64 [n] -> float32 [n, number]."""
-    return F.one_hot(classes, number).float()
