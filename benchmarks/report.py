@@ -7,11 +7,18 @@ from pathlib import Path
 
 
 def arguments(description: str | None) -> argparse.Namespace:
+    """What the command line says, for a benchmark with no arguments of its own."""
+    return parser(description).parse_args()
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
     """``--quick`` ends within three minutes; ``--json`` writes the ratios."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="a smaller run, within three minutes")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the ratios to this file")
-    return parser.parse_args()
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--quick", action="store_true", help="a smaller run, within three minutes")
+    options.add_argument("--json", type=Path, metavar="OUT", help="write the ratios to this file")
+    return options
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -31,7 +31,7 @@ from crossface.find_leakage.config import LeakageConfig
 from crossface.find_leakage.find import find_leakage
 from crossface.model.config import NetConfig
 from crossface.model.networks import CrossfaceNet
-from crossface.model.saving import save_model
+from crossface.model.saving import load_tables, save_model, save_tables
 from crossface.probe_bias.config import ProbeConfig
 from crossface.probe_bias.measure import probe_bias
 
@@ -94,6 +94,8 @@ class Inputs:
         self.crops = [write_crops(root / "dark", "dark", 60), write_crops(root / "hostile", HOSTILE, 190)]
         self.baseline = write_model(root / "baseline", "none", ("pooled",), 32)
         self.adapted = write_model(root / "adapted", "cda", ("dark", HOSTILE), 40)
+        habits = [[0.37 if row == column else 0.105 for column in range(7)] for row in range(7)]
+        save_tables({f"label_extractor/{name}": habits for name in ("dark", HOSTILE)}, self.adapted)
         self.bias = root / "bias"
         probe_bias(self.crops, PROBE, self.bias)
         self.leakage = root / "leakage"
@@ -221,6 +223,20 @@ def test_report_shows_the_numbers_of_metrics_json(inputs, metrics):
     for reason in metrics["verdict"]["reasons"]:
         assert reason in page.text
     assert "umap_neighbours 5" in page.text
+
+
+def test_report_shows_what_the_label_extractor_learned(inputs, metrics, tmp_path):
+    page = Page(inputs.out / "report.html")
+    assert f"dark Su Fe Di Ha Sa An Ne surprise 37 {'10 ' * 6}fear 10 37 " in page.text
+    assert f"{HOSTILE} Su Fe Di Ha Sa An Ne surprise 37 " in page.text
+    metrics["models"]["adapted"]["tables"] = {}
+    assert "Learned labels" not in inputs.report(metrics, tmp_path).text
+
+
+def test_damaged_tables_are_named(tmp_path):
+    (tmp_path / "tables.json").write_text('{"label_extractor": [["much"]]}')
+    with pytest.raises(DataError, match=r"tables\.json: not tables of numbers"):
+        load_tables(tmp_path)
 
 
 def test_a_hostile_dataset_name_is_text(inputs):

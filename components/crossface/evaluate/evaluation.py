@@ -24,7 +24,7 @@ from crossface.evaluate.gate import Verdict, decide
 from crossface.evaluate.metrics import MODELS, flat_metrics, gain_interval, measure, stack
 from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
 from crossface.evaluate.tables import predict_test_faces, sample_crops, sample_features
-from crossface.model.saving import load_model
+from crossface.model.saving import load_model, load_tables
 
 SAMPLE_FILE = "sample.parquet"
 
@@ -74,7 +74,8 @@ def evaluate(
     facts = read_bias(bias)
     copies = read_leakage(leakage).model_dump(mode="json") if leakage else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    nets = dict(zip(MODELS, (load_model(folder).to(device) for folder in (baseline, adapted)), strict=True))
+    folders = dict(zip(MODELS, (baseline, adapted), strict=True))
+    nets = {name: load_model(folder).to(device) for name, folder in folders.items()}
     predictions = predict_test_faces(crops, nets)
     features = sample_features(crops, nets, config)
     metrics = measure(predictions)
@@ -82,7 +83,8 @@ def evaluate(
         about = net.config.model_dump(
             mode="json", include={"adapt", "backbone", "feature_dim", "image_size", "heads"}
         )
-        metrics[name] = about | metrics[name] | {"probe": _as_dict(probe_features(features, name, config))}
+        probe = _as_dict(probe_features(features, name, config))
+        metrics[name] = about | metrics[name] | {"probe": probe, "tables": load_tables(folders[name])}
     document: dict[str, Any] = {
         "datasets": predictions["dataset"].unique().to_pylist(),
         "emotions": list(EMOTIONS),

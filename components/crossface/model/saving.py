@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -12,6 +13,7 @@ from crossface.model.networks import CrossfaceNet
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+TABLES_FILE = "tables.json"
 
 
 def save_model(net: CrossfaceNet, folder: Path) -> None:
@@ -42,3 +44,27 @@ def load_model(folder: Path) -> CrossfaceNet:
     except (RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder / WEIGHTS_FILE}: damaged, or not of {CONFIG_FILE}: {error}") from None
     return net.eval()
+
+
+Tables = dict[str, list[list[float]]]
+"""By name 7 x 7 shares, from emotion to emotion: what training learned in small, such as the label extractor."""
+
+
+def save_tables(tables: Tables, folder: Path) -> None:
+    """Write them beside the model."""
+    (folder / TABLES_FILE).write_text(json.dumps(tables) + "\n")
+
+
+def load_tables(folder: Path) -> Tables:
+    """Read what :func:`save_tables` wrote; none where there is no such file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / TABLES_FILE
+    if not path.exists():
+        return {}
+    try:
+        return TypeAdapter(Tables).validate_json(path.read_text())
+    except ValidationError as error:
+        raise DataError(f"{path}: not tables of numbers: {error.errors()[0]['msg']}") from None

@@ -66,7 +66,7 @@ class Optimisation:
             for parameter, buffers in optimizer.state.items():
                 for name, value in buffers.items():
                     if value is not None and value.shape == parameter.shape:
-                        # with its parameter's strides: a file does not keep them, and fused steps rely on them
+                        # with its strides: a file does not keep them, and fused steps rely on them
                         buffers[name] = torch.empty_like(parameter).copy_(value)
 
     def lr(self, number: int) -> float:

@@ -1,6 +1,5 @@
 """The step: crops in, a model folder out."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import dropped_faces
 from crossface.data.storage import atomic_folder
 from crossface.errors import DataError
-from crossface.model.saving import save_model
+from crossface.model.saving import save_model, save_tables
 from crossface.progress import say
 from crossface.train.checkpoint import CheckpointWriteError, open_store
 from crossface.train.config import TrainConfig
@@ -29,7 +28,6 @@ from crossface.train.resume import Saver
 from crossface.train.trainer import EpochCallback, Trained, Trainer
 
 HISTORY_FILE = "history.parquet"
-TABLES_FILE = "tables.json"
 
 Row = dict[str, float]
 
@@ -120,7 +118,7 @@ def _write(trained: Trained, folder: Path) -> None:
     try:
         save_model(trained.net, folder)
         pq.write_table(pa.Table.from_pylist(trained.history), folder / HISTORY_FILE)
-        (folder / TABLES_FILE).write_text(json.dumps(trained.tables) + "\n")
+        save_tables(trained.tables, folder)
     except (OSError, SafetensorError) as error:
         raise DataError(f"the model cannot be written to {folder.parent}: {error}") from None
     for name, table in trained.tables.items():
