@@ -1,11 +1,11 @@
 """When does cross-dataset adaptation pay? Every ``adapt`` on the same faces, over several seeds.
 
-All get the settings of the params file's ``adapted`` and differ in ``adapt`` alone; ``baseline`` is the file's
-own. Balanced accuracies are means over the datasets' test sets: of each face's own head, of the mean of the
-heads, and of that mean against what was really drawn, which only the sample data know. For the held-out
-dataset each is trained again without one dataset, another one for each seed, and scored on that one's test
-set. The probe is a fresh classifier that names the dataset of a face from its features: nearer to chance is
-less biased.
+All get the settings of the params file's ``adapted`` and differ in ``adapt`` alone; ``baseline`` is the
+file's own. Balanced accuracies are means over the datasets' test sets: of each face's own head, of the mean
+of the heads, and of that mean against what was really drawn, which only the sample data know. For the held-
+out dataset each is trained again without one dataset, another one for each seed, and scored on that one's
+test set. The probe is a fresh classifier that names the dataset of a face from its features: nearer to
+chance is less biased.
 """
 
 import argparse

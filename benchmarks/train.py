@@ -11,7 +11,7 @@ d  DomainBed      a DANN step as in DomainBed: discriminator and network in turn
 
 They take short turns, and the best turn of each counts, so that what else the machine does matters little.
 With a GPU the network is a ResNet-50 at 100 px with 2,048 faces a batch; on the CPU a ResNet-18 with 64, and
-after it what ``make run`` trains (``resnet8``, 48 px). The bare step in fp32 tells what precision alone brings.
+after it what ``make run`` trains (``resnet8``, 48 px). The bare step in fp32 tells what precision brings.
 """
 
 import itertools

@@ -25,7 +25,7 @@ _SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "outputs.py",
 _NOT_RUN = {"__pycache__", "sample"}
 _PACKAGES = (
     *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "pillow", "py7zr", "pyarrow", "scikit-learn"),
-    *("scipy", "torch", "torchvision"),
+    *("scipy", "timm", "torch", "torchvision"),
 )
 
 

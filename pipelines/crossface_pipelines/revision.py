@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossface.data import s3
-from crossface.data.archives import VOLUME, is_archive
+from crossface.data.archives import is_archive
+from crossface.data.unpacking import VOLUME
 from crossface_pipelines.training.params import TrainingParams
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import py7zr
 import pytest
 
-from crossface.data.archives import Limits, unpack
+from crossface.data.archives import unpack
+from crossface.data.unpacking import Limits
 from crossface.errors import DataError
 
 NOISE = random.Random(5).randbytes  # data that do not compress

@@ -9,7 +9,7 @@ from pathlib import Path
 from py7zr import SevenZipFile
 from py7zr.io import Py7zIO, WriterFactory
 
-from crossface.data.archives import VOLUME, MemberFile, Unpacking
+from crossface.data.unpacking import VOLUME, MemberFile, Unpacking
 from crossface.errors import DataError
 
 

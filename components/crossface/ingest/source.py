@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossface.data import s3
-from crossface.data.archives import SUFFIXES, VOLUME, is_archive, unpack
+from crossface.data.archives import SUFFIXES, is_archive, unpack
 from crossface.data.tree import LocalTree, Tree
+from crossface.data.unpacking import VOLUME
 from crossface.errors import DataError
 
 

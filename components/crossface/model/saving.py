@@ -47,7 +47,7 @@ def load_model(folder: Path) -> CrossfaceNet:
 
 
 Tables = dict[str, list[list[float]]]
-"""By name 7 x 7 shares, from emotion to emotion: what training learned in small, such as the label extractor."""
+"""By name 7 x 7 shares, from emotion to emotion: what training learned in small, such as g(y)."""
 
 
 def save_tables(tables: Tables, folder: Path) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from crossface.train.config import AugmentationConfig
 
-_LUMA = (0.299, 0.587, 0.114)
 _GREY = 128
 _ERASED = (0.02, 0.33)  # smallest and largest share of the area, as in Zhong et al. (AAAI 2020)
 _LONGEST = 3.3  # of the longer side to the shorter
@@ -67,11 +66,10 @@ class Augmentation:
         brightness, contrast, saturation = (1 + self._config.colour * (2 * chances.T - 1))[
             ..., None, None, None
         ]
-        luma = torch.tensor(_LUMA, device=batch.device)
         bright = batch.float() * brightness
-        mean = (bright @ luma).mean((1, 2))[:, None, None, None]
+        mean = _luma(bright).mean((1, 2, 3), keepdim=True)
         contrasted = mean + contrast * (bright - mean)
-        grey = (contrasted @ luma)[..., None]
+        grey = _luma(contrasted)
         return (grey + saturation * (contrasted - grey)).round().clamp(0, 255).to(torch.uint8)
 
     def _erase(self, batch: Tensor, chances: Tensor) -> Tensor:
@@ -86,6 +84,12 @@ class Augmentation:
         inside = _within(steps, top, height)[:, :, None] & _within(steps, left, width)[:, None, :]
         erased = inside & (chosen < self._config.erasing)[:, None, None]
         return torch.where(erased[..., None], _GREY, batch).to(torch.uint8)
+
+
+def _luma(pixels: Tensor) -> Tensor:
+    """[n, size, size, 3] -> [n, size, size, 1]."""
+    red, green, blue = pixels.unbind(-1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue)[..., None]
 
 
 def _within(steps: Tensor, start: Tensor, length: Tensor) -> Tensor:

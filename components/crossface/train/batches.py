@@ -55,7 +55,15 @@ class Batches:
         mine = slice(rank(), None, world_size())
         rows = self._sampler.batch(step)[mine]
         chances = self._augment.draw(self.size, generator(self._config.seed, Stream.AUGMENTATION, step))[mine]
-        place = self._images.device
-        images = self._augment(self._images, rows.to(place), chances.to(place))
-        rows = rows.to(self._device)
-        return Batch(images.to(self._device), self._emotion[rows], self._dataset[rows])
+        there = self._send(rows)
+        if self._images.device == self._device:
+            images = self._augment(self._images, there, self._send(chances))
+        else:
+            images = self._send(self._augment(self._images, rows, chances))
+        return Batch(images, self._emotion[there], self._dataset[there])
+
+    def _send(self, values: Tensor) -> Tensor:
+        """To the device; from pinned memory, because a copy from any other waits for all steps before it."""
+        if self._device.type == "cpu":
+            return values
+        return values.pin_memory().to(self._device, non_blocking=True)

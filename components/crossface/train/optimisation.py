@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from crossface.model.networks import CrossfaceNet
 from crossface.train.config import TrainConfig
@@ -90,6 +89,26 @@ def _without(parameters: Iterable[nn.Parameter], others: Iterable[nn.Parameter])
     return (parameter for parameter in parameters if id(parameter) not in apart)
 
 
-def moving_average(net: CrossfaceNet, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights and of the batch statistics: update it after each step."""
-    return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+class MovingAverage:
+    """Exponential moving average of the weights and of the batch statistics, short at first.
+
+    timm's, because torch's own waits for the device at each step.
+
+    Args:
+        net: whose weights, where they are to stay.
+        decay: that it grows to; the share that the past keeps at each step.
+    """
+
+    def __init__(self, net: CrossfaceNet, decay: float) -> None:
+        from timm.utils import ModelEmaV3
+
+        self._average = ModelEmaV3(net, decay=decay, use_warmup=True)
+
+    @property
+    def net(self) -> CrossfaceNet:
+        """The network with the average of the weights."""
+        return cast(CrossfaceNet, self._average.module)
+
+    def update(self, net: CrossfaceNet, step: int) -> None:
+        """Take in the weights after a step, from 1."""
+        self._average.update(net, step)

@@ -21,7 +21,7 @@ from crossface.train.data import Faces
 from crossface.train.distributed import device, rank, said_by_first, world_size
 from crossface.train.epoch import LOSS, EpochSums
 from crossface.train.methods import METHODS, Method, StepLoss, Task, build_method
-from crossface.train.optimisation import Optimisation, moving_average
+from crossface.train.optimisation import MovingAverage, Optimisation
 from crossface.train.randomness import Stream, seed_of
 from crossface.train.selection import SCORE, Selection
 
@@ -91,7 +91,7 @@ class Trainer:
         self.epoch_steps = max(len(train) // self.batches.size, 1)
         self.total_steps = config.epochs * self.epoch_steps
         self.optimisation = Optimisation(config, self.net, self.method, self.total_steps)
-        self.average = moving_average(self.net, config.ema_decay) if config.ema_decay else None
+        self.average = MovingAverage(self.net, config.ema_decay) if config.ema_decay else None
         self.selection = Selection(config)
         self.history: list[dict[str, float]] = []
         self.sums = EpochSums()
@@ -130,9 +130,9 @@ class Trainer:
             loss = self.parallel(batch.images, batch.emotion, batch.dataset, self.step / self.total_steps)
         loss.total.backward()
         norm = self.optimisation.step(self.step)
-        if self.average:
-            self.average.update_parameters(self.net)
         self.step += 1
+        if self.average:
+            self.average.update(self.net, self.step)
         return {**loss.parts, LOSS: loss.total.detach(), "gradient_norm": norm.detach()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Trainer:
             "step": self.step,
             "objective": self.objective.state_dict(),
             "optimizers": self.optimisation.state_dict(),
-            "average": self.average.state_dict() if self.average else {},
+            "average": self.average.net.state_dict() if self.average else {},
             "kept": {"row": self.selection.kept, "weights": self.selection.weights},
             "sums": self.sums.state_dict(),
             "history": self.history,
@@ -153,7 +153,7 @@ class Trainer:
         self.objective.load_state_dict(state["objective"])
         self.optimisation.load_state_dict(state["optimizers"])
         if self.average:
-            self.average.load_state_dict(state["average"])
+            self.average.net.load_state_dict(state["average"])
         self.selection.kept, self.selection.weights = state["kept"]["row"], state["kept"]["weights"]
         self.sums.load_state_dict(state["sums"], self.device)
 
@@ -192,7 +192,7 @@ class Trainer:
 
     def _candidate(self) -> CrossfaceNet:
         """The network that is evaluated and kept: the moving average, or the net itself."""
-        return self.average.module if self.average else self.net  # type: ignore[return-value]
+        return self.average.net if self.average else self.net
 
     def _last_score(self) -> str:
         return f"dev balanced accuracy {self.history[-1][SCORE]:.3f}" if self.history and rank() == 0 else ""
