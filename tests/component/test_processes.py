@@ -8,7 +8,6 @@ from stripes import config, stripes, write_crops
 from crossface.train.config import LabelExtractorConfig
 from crossface.train.distributed import WorkerError
 from crossface.train.train import train
-from crossface.train.trainer import SCORE
 
 
 @pytest.fixture(name="crops")
@@ -37,9 +36,10 @@ def test_two_processes_take_the_same_way_as_one(crops, tmp_path):
         histories.append(history)
         weights.append(load_file(out / "model.safetensors"))
     for alone, together in zip(*histories, strict=True):
-        differences = {name: abs(alone[name] - together[name]) for name in alone if name != "images_per_s"}
+        # one face on the fence would move a dev score by far more
+        names = [name for name in alone if name != "images_per_s" and not name.startswith("dev_")]
+        differences = {name: abs(alone[name] - together[name]) for name in names}
         assert max(differences.values()) < 1e-3, differences
-        assert alone[SCORE] == together[SCORE]
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-3
 
 

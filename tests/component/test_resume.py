@@ -4,12 +4,12 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,10 +19,12 @@ from safetensors.torch import load_file
 from stripes import config, stripes, write_crops
 
 from crossface.errors import DataError
-from crossface.train.checkpoint import CHECKPOINT_FILE, CheckpointMismatchError
+from crossface.train.checkpoint import CHECKPOINT_FILE, CheckpointMismatchError, open_store
 from crossface.train.config import CheckpointConfig
 from crossface.train.epoch import DivergenceError
 from crossface.train.flatten import flatten, unflatten
+from crossface.train.interruption import Interruption
+from crossface.train.resume import Saver
 from crossface.train.train import train
 from crossface.train.trainer import Trainer
 
@@ -75,7 +77,7 @@ def write_problem(folder):
     """Crops of two datasets and a configuration that saves after every step."""
     faces = stripes(3, 0)
     crops = [write_crops(folder / name, faces, key) for key, name in enumerate(faces.datasets)]
-    settings = short(epochs=40, checkpoint=CheckpointConfig(uri=str(folder / "saved"), every_steps=1))
+    settings = short(epochs=60, checkpoint=CheckpointConfig(uri=str(folder / "saved"), every_steps=1))
     return crops, settings
 
 
@@ -88,70 +90,66 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_weights(tmp_path)
     crops, settings = write_problem(tmp_path)
     context = multiprocessing.get_context("forkserver")  # its children start with torch already imported
     context.set_forkserver_preload(["crossface.train.train"])
+    saved = tmp_path / "saved" / CHECKPOINT_FILE
 
-    def start(out):
-        process = context.Process(target=work, args=(crops, settings, out))
+    def start(out, uri=saved.parent):
+        own = settings.model_copy(update={"checkpoint": CheckpointConfig(uri=str(uri), every_steps=1)})
+        process = context.Process(target=work, args=(crops, own, out))
         process.start()
         return process
 
-    undisturbed = start(tmp_path / "undisturbed")
-    undisturbed.join()
-    chance, kills, steps = random.Random(0), 0, set()
-    while True:
-        process = start(tmp_path / "model")
-        if kills == KILLS:
-            process.join()
-            break
-        saved = tmp_path / "saved" / CHECKPOINT_FILE
-        before = saved.stat().st_mtime_ns if saved.exists() else 0
-        while process.is_alive() and not (saved.exists() and saved.stat().st_mtime_ns != before):
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.1))  # in the middle of a step, of a save, or of an evaluation
-        if not process.is_alive():
-            pytest.fail(f"it came to its end after {kills} kills")
+    start(tmp_path / "undisturbed", tmp_path / "elsewhere").join()
+    chance = random.Random(0)
+    for _ in range(KILLS):
+        process, last = start(tmp_path / "model"), _written(saved)
+        for _ in range(chance.randint(1, 2)):  # some steps only, so that it never comes to its end
+            while process.is_alive() and _written(saved) == last:
+                time.sleep(0.001)
+            last = _written(saved)
+        time.sleep(chance.uniform(0, 0.03))  # in the middle of a step, of a save, or of an evaluation
+        assert process.is_alive(), "it came to its end before it was killed"
         process.kill()
         process.join()
-        kills += 1
-        steps.add(saved.stat().st_mtime_ns)
+    process = start(tmp_path / "model")
+    process.join()
     assert process.exitcode == 0
-    assert len(steps) == KILLS, "each attempt saved something"
-    weights, expected = (
-        load_file(tmp_path / name / "model.safetensors") for name in ("model", "undisturbed")
-    )
-    assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    histories = [pq.read_table(tmp_path / name / "history.parquet") for name in ("model", "undisturbed")]
-    assert without_time(histories[0].to_pylist()) == without_time(histories[1].to_pylist())
-    assert not (tmp_path / "saved" / CHECKPOINT_FILE).exists(), "a finished training leaves no checkpoint"
+    assert_same_models(tmp_path / "model", tmp_path / "undisturbed")
+    start(tmp_path / "again").join()  # as when what came after training has failed
+    assert_same_models(tmp_path / "again", tmp_path / "undisturbed")
+
+
+def _written(file):
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def assert_same_models(found, expected):
+    weights, others = (load_file(folder / "model.safetensors") for folder in (found, expected))
+    assert all(torch.equal(weights[name], others[name]) for name in others)
+    histories = [pq.read_table(folder / "history.parquet").to_pylist() for folder in (found, expected)]
+    assert without_time(histories[0]) == without_time(histories[1])
 
 
 def test_sigterm_saves_first_and_then_ends_the_process(tmp_path):
     crops, settings = write_problem(tmp_path)
-    settings = settings.model_copy(update={"checkpoint": CheckpointConfig(uri=str(tmp_path / "saved"))})
+    places = CheckpointConfig(uri=str(tmp_path / "saved"), every_steps=10)
+    settings = settings.model_copy(update={"checkpoint": places})
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     command = [sys.executable, "-m", "crossface.train", *map(str, crops)]
     command += ["--config", str(tmp_path / "train.yaml"), "--out", str(tmp_path / "model")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "scratch")}
     (tmp_path / "scratch").mkdir()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    # nothing is due for minutes, so that there is a checkpoint only because of the signal
-    while not _holds_sigterm(process.pid):
+    while not (tmp_path / "saved" / CHECKPOINT_FILE).exists():
         assert process.poll() is None
-        time.sleep(0.02)
+        time.sleep(0.002)
     process.terminate()
-    process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
-    assert (tmp_path / "saved" / CHECKPOINT_FILE).exists()
-    assert not (tmp_path / "model").exists()
-    assert not list((tmp_path / "scratch").rglob("*.npy")), "no pixels are left behind"
+    (step,) = re.findall(r"told to end after step (\d+) of", said)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "saved", "scratch", "train.yaml"}
+    assert not list((tmp_path / "scratch").iterdir()), "no pixels are left behind"
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert "going on after step" in done.stdout
-
-
-def _holds_sigterm(process):
-    """Whether a process catches SIGTERM, as it does from the first step on."""
-    status = Path(f"/proc/{process}/status").read_text().splitlines()
-    caught = next(line for line in status if line.startswith("SigCgt:"))
-    return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+    assert f"going on after step {step} of" in done.stdout
 
 
 def interrupt(crops, settings, out):
@@ -187,17 +185,45 @@ def test_damaged_checkpoint_stops_before_the_first_step(tmp_path):
         train(crops, settings, tmp_path / "model", ignore)
 
 
-def test_nothing_diverged_is_ever_saved(tmp_path):
+def test_the_checkpoint_of_a_finished_training_is_no_hindrance(tmp_path, capsys):
     crops, settings = write_problem(tmp_path)
-    wild = settings.model_copy(update={"lr": 1e9, "clip_norm": 0.0})
-    with pytest.raises(DivergenceError):
-        train(crops, wild, tmp_path / "model", ignore)
-    assert not (tmp_path / "model").exists()
-    if (tmp_path / "saved" / CHECKPOINT_FILE).exists():
-        state = load_file(tmp_path / "saved" / CHECKPOINT_FILE)
-        assert all(
-            torch.isfinite(value).all() for name, value in state.items() if name.startswith("objective")
-        )
+    settings = settings.model_copy(update={"epochs": 1})
+    train(crops, settings, tmp_path / "model", ignore)
+    train(crops, settings.model_copy(update={"lr": 0.5}), tmp_path / "other", ignore)
+    assert "of another, finished training will be replaced" in capsys.readouterr().out
+    train(crops, settings.model_copy(update={"lr": 0.5}), tmp_path / "again", ignore)
+    assert "going on after step 2 of 2" in capsys.readouterr().out
+    assert_same_models(tmp_path / "again", tmp_path / "other")
+
+
+@pytest.mark.parametrize("spoilt", [torch.inf, torch.nan])
+def test_nothing_diverged_is_ever_saved(tmp_path, spoilt):
+    """A gradient that is no number ruins the weights, though the loss of that step is still sound."""
+    trainer = Trainer(short(), stripes(2, 0), stripes(1, 1))
+    store = open_store(str(tmp_path))
+    saver = Saver(trainer, store, CheckpointConfig(uri=str(tmp_path), every_steps=1), Interruption())
+    weight = trainer.net.heads[0][0].weight
+    weight.register_hook(lambda gradient: gradient * (spoilt if trainer.step == 3 else 1))
+    with pytest.raises(DivergenceError, match=r"diverged at step 4 \(.*gradient_norm=(inf|nan)"):
+        trainer.fit(ignore, saver.after_step)
+    checkpoint = store.load()
+    state = unflatten(checkpoint.tensors, checkpoint.state)["trainer"]
+    assert state["step"] == 3
+    assert all(torch.isfinite(value).all() for value in state["objective"].values())
+
+
+def test_early_stopping_also_after_a_resume():
+    """Nothing is learned at this lr, so that the first epoch stays the best."""
+    settings = short(epochs=9, patience=2, lr=1e-9, ema_decay=0, adapt="none")
+    states = []
+    trainer = Trainer(settings, stripes(2, 0), stripes(1, 1))
+    whole = trainer.fit(ignore, lambda: states.append(flatten(trainer.state_dict())))
+    assert [row["epoch"] for row in whole.history] == [1, 2, 3]
+    assert whole.kept["epoch"] == 1
+    for tensors, tree in states[-2:]:
+        again = Trainer(settings, stripes(2, 0), stripes(1, 1))
+        again.load_state_dict(unflatten(tensors, tree))
+        assert len(again.fit(ignore).history) == 3
 
 
 def fill_the_disk(crops, settings, out, said, largest):
@@ -224,7 +250,7 @@ def test_on_a_full_disk_a_checkpoint_is_a_warning_and_the_model_a_clear_stop(tmp
     process.join()
     said = (tmp_path / "said.txt").read_text()
     assert "File too large" in said
-    assert "training goes on" in said
+    assert "warning: checkpoint" in said
     assert not list((tmp_path / "saved").iterdir())
     assert (tmp_path / "model").exists() == (megabytes == 8)
     assert (f"the model cannot be written to {tmp_path}: " in said) == (megabytes == 2)

@@ -46,6 +46,15 @@ def test_each_training_has_a_checkpoint_of_its_own(write):
     assert params.baseline.checkpoint.uri == "s3://runs/checkpoints/baseline"
     assert params.adapted.checkpoint.uri == "s3://runs/checkpoints/adapted"
     assert load_params(write(), ["adapted.checkpoint.uri=/mine"]).adapted.checkpoint.uri == "/mine"
+    with pytest.raises(ConfigError, match=r"adapted\.checkpoint\.uri: the baseline's too"):
+        load_params(write(), ["adapted.checkpoint.uri=/mine", "baseline.checkpoint.uri=/mine/"])
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "s3:/bucket/x", "s3://key:secret@bucket/x"])
+def test_a_checkpoint_that_has_no_place_is_a_fault(write, uri):
+    with pytest.raises(ConfigError, match=r"baseline\.checkpoint\.uri: ") as error:
+        load_params(write(), [f"train.checkpoint.uri={uri}"])
+    assert "secret" not in str(error.value)
 
 
 def test_assignments_win(write):

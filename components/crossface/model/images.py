@@ -2,9 +2,7 @@
 
 import io
 import itertools
-import math
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,11 +52,17 @@ def decode_crops(crops: pad.Dataset, size: int, file: Path | None = None) -> Ten
 
 
 def _mapped(file: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
-    # asked first: a disk that fills up would end the process when a mapped page is written
-    need, free = math.prod(shape), shutil.disk_usage(file.parent).free
-    if free < need:
-        raise DataError(f"{file.parent}: {free:,} bytes are free, the pixels need {need:,}; set TMPDIR")
-    return np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    images = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        # room for all of it now: a disk that fills up would end the process when a mapped page is written
+        try:
+            with file.open("r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            raise DataError(
+                f"{file.parent}: no room for {images.nbytes:,} bytes of pixels ({error.strerror}); set TMPDIR"
+            ) from None
+    return images
 
 
 def encode_png(image: np.ndarray) -> bytes:

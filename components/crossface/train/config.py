@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from crossface.config import Config
+from crossface.data import s3
+from crossface.errors import DataError
 from crossface.model.config import Backbone, Weights
 from crossface.train.presets import with_preset
 
@@ -87,9 +89,20 @@ class CheckpointConfig(Config):
     uri: str = ""
     """A folder, or ``s3://bucket/prefix``, that outlives the step; empty: no checkpoints."""
     every_steps: int = Field(default=0, ge=0)
-    """0: by time alone."""
     every_minutes: float = Field(default=5.0, ge=0)
-    """0: by steps alone."""
+    """Either may be 0, for never. It is saved in any case when the process is told to end, and at the end."""
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_place(cls, uri: str) -> str:
+        if uri.startswith(s3.SCHEME):
+            try:
+                s3.split_uri(uri)
+            except DataError as error:
+                raise ValueError(str(error)) from None
+        elif ":/" in uri:
+            raise ValueError(f"neither a folder nor {s3.SCHEME}bucket/prefix")
+        return uri
 
 
 class TrainConfig(Config):
@@ -131,9 +144,10 @@ class TrainConfig(Config):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=2e-4, ge=0)
     clip_norm: float = Field(default=1.0, ge=0)
-    """Largest norm of the whole gradient; 0: no clipping."""
+    """Largest norm of the whole gradient, that of d included; 0: no clipping."""
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
-    """Decay a step of the moving average of the weights that is evaluated and kept; 0: none."""
+    """Decay that the moving average of the weights grows to, over some ten thousand steps; it is what is
+    evaluated and kept. 0: none."""
 
     select: Literal["best", "last"] = "best"
     """Which epoch is kept: the best mean balanced accuracy on the dev splits, or the last."""
@@ -147,7 +161,7 @@ class TrainConfig(Config):
     processes: int = Field(default=0, ge=0)
     """On this machine, by DistributedDataParallel; 0: one for each GPU, or one on the CPU."""
     checkpoint: CheckpointConfig = CheckpointConfig()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="before")
     @classmethod
@@ -162,7 +176,7 @@ class TrainConfig(Config):
         return weights
 
     @model_validator(mode="after")
-    def _best_needs_no_more_than_epochs(self) -> "TrainConfig":
+    def _patience_needs_best(self) -> "TrainConfig":
         if self.patience and self.select == "last":
             raise ValueError("patience needs select: best")
         return self

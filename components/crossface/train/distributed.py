@@ -4,6 +4,8 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
+from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
 from crossface.errors import CrossfaceError
+
+_PATIENCE = timedelta(hours=1)  # that the others have while the first evaluates, or saves to a slow store
 
 
 class WorkerError(CrossfaceError):
@@ -78,11 +82,18 @@ def run_processes(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
     Raises:
         WorkerError: a process failed; the others were stopped.
     """
+    with TemporaryDirectory(prefix="crossface-") as logs:
+        return _supervised(count, logs, work, *arguments)
+
+
+def _supervised(count: int, logs: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(
+        logs_specs=DefaultLogsSpecs(log_dir=logs),
         run_id=str(os.getpid()),
         min_nodes=1,
         max_nodes=1,
@@ -117,7 +128,8 @@ def _reason(message: Any) -> str:
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
     for number, handler in handlers.items():
-        signal.signal(number, handler)
+        if handler is not None:  # None: set by C, and not to be had back
+            signal.signal(number, handler)
 
 
 def _in_group(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -125,9 +137,8 @@ def _in_group(work: Callable[..., Any], *arguments: Any) -> Any:
     place = device()
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    try:
-        with nullcontext() if rank() == 0 else redirect_stdout(None):
-            return work(*arguments)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    with nullcontext() if rank() == 0 else redirect_stdout(None):
+        done = work(*arguments)
+    dist.destroy_process_group()  # not after an error: others may wait in it for this process
+    return done

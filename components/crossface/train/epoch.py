@@ -11,11 +11,13 @@ from crossface.train.distributed import sum_over_processes, world_size
 
 LOSS = "loss"
 """Name of the part that is the total."""
+GRADIENT_NORM = "gradient_norm"
+"""Name of the part that is the norm of the whole gradient, before it was clipped."""
 _GREATEST_LOSS = 1e3  # guessing costs ln 7 = 1.9; nothing comes back from here
 
 
 class DivergenceError(CrossfaceError):
-    """The loss is no longer a number, or far beyond what guessing costs."""
+    """The loss or its gradient is no longer a number, or the loss far beyond what guessing costs."""
 
 
 class EpochSums:
@@ -29,20 +31,24 @@ class EpochSums:
         self._bad = torch.zeros(0)
 
     def add(self, step: int, parts: dict[str, Tensor]) -> None:
-        """Add the parts of one step: detached scalars, or float [7] with a number an emotion."""
+        """Add the parts of one step: detached scalars, or float [7] with a number an emotion.
+
+        Both ``loss`` and ``gradient_norm`` are among them; a step is unsound when one of them is.
+        """
         values = torch.cat([value.float().reshape(-1) for value in parts.values()])
         if not self.steps:
             self._names = [name for part, value in parts.items() for name in _names(part, value)]
             self._sums, self._bad = torch.zeros_like(values), torch.zeros_like(values)
             self._bad_step = torch.full_like(parts[LOSS], -1, dtype=torch.int64)
-        first = ~(parts[LOSS].abs() < _GREATEST_LOSS) & (self._bad_step < 0)
+        sound = (parts[LOSS].abs() < _GREATEST_LOSS) & parts[GRADIENT_NORM].isfinite()
+        first = ~sound & (self._bad_step < 0)
         self._bad_step = torch.where(first, step, self._bad_step)
         self._bad = torch.where(first, values, self._bad)
         self._sums = self._sums + values
         self.steps += 1
 
     def check(self) -> None:
-        """Wait for the device, and see whether the losses so far make sense.
+        """Wait for the device, and see whether the steps so far make sense.
 
         Raises:
             DivergenceError: one does not; names the first such step and its parts.

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Han et al. (IEEE Access 2020), literally, also where a default is something else or may become so
+    # what Han et al. (IEEE Access 2020) say; they leave open, or give twice, what is not here
     "paper": {
         "backbone": "resnet50",
         "feature_dim": 1000,

@@ -6,18 +6,20 @@ from typing import Any
 
 import crossface
 from crossface.progress import say
-from crossface.train.checkpoint import Checkpoint, CheckpointStore, CheckpointWriteError, check_identity
+from crossface.train.checkpoint import (
+    Checkpoint,
+    CheckpointMismatchError,
+    CheckpointStore,
+    CheckpointWriteError,
+    check_identity,
+)
 from crossface.train.config import CheckpointConfig
 from crossface.train.distributed import rank
 from crossface.train.flatten import flatten, unflatten
-from crossface.train.interruption import Interruption
-from crossface.train.trainer import Trainer
+from crossface.train.interruption import Interrupted, Interruption
+from crossface.train.trainer import Trainer, use_bf16
 
 _NOT_COMPARED = {"preset", "checkpoint", "processes", "compile"}  # the same training, whatever these are
-
-
-class Interrupted(BaseException):
-    """The process was told to end, and everything is saved. Not an Exception: nothing should go on."""
 
 
 class Saver:
@@ -40,21 +42,34 @@ class Saver:
         self._identity = identity(trainer)
         self._saved = time.monotonic()
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Take up what the store holds, if anything.
 
+        A finished training of the same identity is taken up too, and so is over at once: what came after it
+        may have failed. That of another identity is left aside, for there is nothing in it to lose.
+
+        Returns:
+            Whether there was something to take up.
+
         Raises:
-            CheckpointMismatchError: it is of other faces or another configuration.
+            CheckpointMismatchError: it is unfinished, and of other faces or another configuration.
             DataError: it is damaged, or cannot be read.
         """
         checkpoint = self._store.load()
         if checkpoint is None:
-            return
-        check_identity(checkpoint, self._identity, self._store.location)
-        self._trainer.load_state_dict(unflatten(checkpoint.tensors, checkpoint.state))
-        say(
-            f"going on after step {self._trainer.step} of {self._trainer.total_steps}: {self._store.location}"
-        )
+            return False
+        state = unflatten(checkpoint.tensors, checkpoint.state)
+        try:
+            check_identity(checkpoint, self._identity, self._store.location)
+        except CheckpointMismatchError:
+            if not state["finished"]:
+                raise
+            say(f"the checkpoint of another, finished training will be replaced: {self._store.location}")
+            return False
+        self._trainer.load_state_dict(state["trainer"])
+        done, steps = self._trainer.step, self._trainer.total_steps
+        say(f"going on after step {done} of {steps}: {self._store.location}")
+        return True
 
     def after_step(self) -> None:
         """Save if it is time.
@@ -63,11 +78,19 @@ class Saver:
             Interrupted: the process shall end.
             DivergenceError: there is nothing worth saving.
         """
-        if rank() == 0 and (self._interruption or self._is_due()):
-            self._save()
-            if self._interruption:
-                say(f"told to end after step {self._trainer.step} of {self._trainer.total_steps}")
-                raise Interrupted
+        if rank() != 0:
+            return
+        if self._interruption:
+            say(f"told to end after step {self._trainer.step} of {self._trainer.total_steps}")
+            self._save(finished=False)
+            raise Interrupted
+        if self._is_due():
+            self._save(finished=False)
+
+    def finish(self) -> None:
+        """Save the end of training, for what comes after it may fail."""
+        if rank() == 0:
+            self._save(finished=True)
 
     def _is_due(self) -> bool:
         config = self._config
@@ -75,21 +98,27 @@ class Saver:
         by_time = config.every_minutes and time.monotonic() - self._saved >= 60 * config.every_minutes
         return bool(by_steps or by_time)
 
-    def _save(self) -> None:
+    def _save(self, finished: bool) -> None:
         self._trainer.sums.check()
-        tensors, state = flatten(self._trainer.state_dict())
+        tensors, state = flatten({"trainer": self._trainer.state_dict(), "finished": finished})
         try:
             self._store.save(Checkpoint(tensors, state, self._identity))
         except CheckpointWriteError as error:
-            say(f"warning: {error}; training goes on")
+            say(f"warning: {error}")
         self._saved = time.monotonic()
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:
-    """What a checkpoint must have been made of to be taken up."""
-    faces = {"train": trainer.train_faces, "dev": trainer.dev_faces}
+    """What a checkpoint must have been made of to be taken up; other ``versions`` are only told."""
+    config, faces = trainer.config, {"train": trainer.train_faces, "dev": trainer.dev_faces}
+    compared = config.model_dump(mode="json", exclude=_NOT_COMPARED)
     return {
-        "config": trainer.config.model_dump(mode="json", exclude=_NOT_COMPARED),
+        "config": compared | {"batch_size": trainer.batches.size},
         "data": {split: part.identity() for split, part in faces.items()},
-        "versions": {"crossface": crossface.__version__, "torch": version("torch")},
+        "versions": {
+            "crossface": crossface.__version__,
+            "torch": version("torch"),
+            "device": trainer.device.type,
+            "bf16": use_bf16(config.precision, trainer.device),
+        },
     }

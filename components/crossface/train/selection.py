@@ -29,4 +29,6 @@ class Selection:
 
     def is_over(self, epoch: int) -> bool:
         """Whether training may stop after ``epoch``."""
-        return bool(self.config.patience) and epoch - self.kept["epoch"] >= self.config.patience
+        if not self.config.patience or not self.kept:
+            return False
+        return epoch - self.kept["epoch"] >= self.config.patience

@@ -16,14 +16,15 @@ from safetensors import SafetensorError
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import dropped_faces
 from crossface.data.storage import atomic_folder
-from crossface.errors import DataError
+from crossface.errors import ConfigError, DataError
+from crossface.model.networks import build_backbone
 from crossface.model.saving import save_model, save_tables
 from crossface.progress import say
-from crossface.train.checkpoint import CheckpointWriteError, open_store
+from crossface.train.checkpoint import open_store
 from crossface.train.config import TrainConfig
 from crossface.train.data import load_faces, open_faces
 from crossface.train.distributed import rank, run_processes, wait_for_all
-from crossface.train.interruption import held_sigterm
+from crossface.train.interruption import Interruption, interruptible
 from crossface.train.resume import Saver
 from crossface.train.trainer import EpochCallback, Trained, Trainer
 
@@ -56,13 +57,16 @@ def train(
         DataError: a dataset has no train or no dev face, a checkpoint cannot be read, or the model cannot be
             written.
         CheckpointMismatchError: the checkpoint is of other faces or another configuration.
+        ConfigError: the batch does not suit the processes or datasets, or a network or weights are not to be
+            had.
         DivergenceError: the loss is not finite.
         WorkerError: one of several processes failed.
     """
-    dropped = dropped_faces(leakage) if leakage else frozenset()
-    checkpoints = open_store(config.checkpoint.uri) if config.checkpoint.uri else None
     count = config.processes or max(torch.cuda.device_count(), 1)
+    _check(config, count, len(crops))
+    dropped = dropped_faces(leakage) if leakage else frozenset()
     with (
+        interruptible() as interruption,
         tempfile.TemporaryDirectory(prefix="crossface-", ignore_cleanup_errors=True) as scratch,
         atomic_folder(out) as folder,
     ):
@@ -70,18 +74,24 @@ def train(
         for split in ("train", "dev"):
             load_faces(crops, split, config.image_size, store / split, dropped)
         if count == 1:
-            kept = fit(config, store, folder, on_epoch)
-        else:
-            kept = _fit_in_processes(count, config, store, folder, on_epoch)
-    if checkpoints:
-        try:
-            checkpoints.clear()
-        except CheckpointWriteError as error:
-            say(f"warning: {error}; remove it before the next training")
-    return kept
+            return fit(config, store, folder, on_epoch, interruption)
+        return _fit_in_processes(count, config, store, folder, on_epoch)
 
 
-def fit(config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback) -> Row:
+def _check(config: TrainConfig, processes: int, datasets: int) -> None:
+    """Find what cannot work before anything is decoded."""
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise ConfigError(f"train.processes: {processes} are more than the {torch.cuda.device_count()} GPUs")
+    if config.batch_size % processes:
+        raise ConfigError(f"train.batch_size: {config.batch_size} is no multiple of {processes} processes")
+    if config.sampling == "balanced" and config.batch_size < datasets:
+        raise ConfigError(f"train.batch_size: {config.batch_size} has no place for {datasets} datasets")
+    build_backbone(config.backbone, config.feature_dim, config.image_size)
+
+
+def fit(
+    config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback, interruption: Interruption
+) -> Row:
     """Train in this process, alone or as one of several, and write the model into the folder ``out``.
 
     Args:
@@ -90,6 +100,7 @@ def fit(config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback) ->
             process leaves no pixels behind.
         out: an existing folder.
         on_epoch: called after each epoch in the first process.
+        interruption: whether this process has been told to end.
 
     Returns:
         The metrics of the epoch that was kept.
@@ -99,19 +110,26 @@ def fit(config: TrainConfig, store: Path, out: Path, on_epoch: EpochCallback) ->
     if rank() == 0:
         shutil.rmtree(store)
     trainer = Trainer(config, faces, dev_faces)
-    trained = _fit(trainer, config, on_epoch if rank() == 0 else lambda row, epoch: None)
+    trained = _fit(trainer, config, on_epoch if rank() == 0 else lambda row, epoch: None, interruption)
     if rank() == 0:
         _write(trained, out)
     return trained.kept
 
 
-def _fit(trainer: Trainer, config: TrainConfig, on_epoch: EpochCallback) -> Trained:
+def _fit(
+    trainer: Trainer, config: TrainConfig, on_epoch: EpochCallback, interruption: Interruption
+) -> Trained:
     if not config.checkpoint.uri:
+        trainer.load_weights()
         return trainer.fit(on_epoch)
-    with held_sigterm() as interruption:
-        saver = Saver(trainer, open_store(config.checkpoint.uri), config.checkpoint, interruption)
-        saver.resume()
-        return trainer.fit(on_epoch, saver.after_step)
+    store = open_store(config.checkpoint.uri)
+    saver = Saver(trainer, store, config.checkpoint, interruption)
+    if not saver.resume():
+        trainer.load_weights()
+    with interruption.deferred():
+        trained = trainer.fit(on_epoch, saver.after_step)
+        saver.finish()
+    return trained
 
 
 def _write(trained: Trained, folder: Path) -> None:
@@ -142,9 +160,17 @@ def _fit_in_processes(
 
 
 def _fit_and_report(config: TrainConfig, store: Path, out: Path, rows: Any) -> Row:
-    return fit(config, store, out, lambda row, epoch: rows.put((row, epoch)))
+    with interruptible() as interruption:
+        return fit(config, store, out, lambda row, epoch: rows.put((row, epoch)), interruption)
 
 
 def _tell(rows: Any, on_epoch: EpochCallback) -> None:
+    """Pass on what comes, and go on after an error until all has come: the processes wait for a full pipe."""
+    failed: Exception | None = None
     while (row := rows.get()) is not None:
-        on_epoch(*row)
+        try:
+            on_epoch(*row)
+        except Exception as error:
+            failed = failed or error
+    if failed:
+        raise failed

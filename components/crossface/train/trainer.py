@@ -19,7 +19,7 @@ from crossface.train.batches import Batch, Batches
 from crossface.train.config import TrainConfig
 from crossface.train.data import Faces
 from crossface.train.distributed import device, rank, said_by_first, world_size
-from crossface.train.epoch import LOSS, EpochSums
+from crossface.train.epoch import GRADIENT_NORM, LOSS, EpochSums
 from crossface.train.methods import METHODS, Method, StepLoss, Task, build_method
 from crossface.train.optimisation import MovingAverage, Optimisation
 from crossface.train.randomness import Stream, seed_of
@@ -79,7 +79,6 @@ class Trainer:
                 adapt=config.adapt,
             )
         )
-        load_backbone_weights(self.net.backbone, config.backbone, config.weights)
         task = Task(train.datasets, train.counts())
         self.method = build_method(config, task, feature_width(self.net.backbone))
         self.objective = Objective(self.net, self.method).to(self.device)
@@ -97,6 +96,15 @@ class Trainer:
         self.sums = EpochSums()
         self.step = 0
 
+    def load_weights(self) -> None:
+        """Start from the weights that the configuration names.
+
+        Raises:
+            ConfigError: they are not to be had, or are not of this backbone.
+            DataError: the file is damaged.
+        """
+        load_backbone_weights(self.net.backbone, self.config.backbone, self.config.weights)
+
     def fit(self, on_epoch: EpochCallback, on_step: StepCallback = lambda: None) -> Trained:
         """Train to the end, from where it is.
 
@@ -106,7 +114,7 @@ class Trainer:
             on_step: called after each step, when everything is in :meth:`state_dict`.
 
         Raises:
-            DivergenceError: a loss is not finite or out of all proportion, naming step and parts.
+            DivergenceError: a loss or gradient is not finite or out of all proportion, naming step and parts.
         """
         for row in self.history:
             on_epoch(row, int(row["epoch"]))
@@ -133,7 +141,7 @@ class Trainer:
         self.step += 1
         if self.average:
             self.average.update(self.net, self.step)
-        return {**loss.parts, LOSS: loss.total.detach(), "gradient_norm": norm.detach()}
+        return {**loss.parts, LOSS: loss.total.detach(), GRADIENT_NORM: norm.detach()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a trainer of the same configuration and faces needs to go on: tensors and JSON values."""

@@ -76,6 +76,8 @@ def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool
     if check_sources:
         dataset_faults += [fault for dataset in datasets for fault in _missing_files(dataset)]
     faults += dataset_faults
+    if not faults:
+        faults += _shared_checkpoint(parsed)
     if faults:
         # a fault in the shared section shows up in both trainings
         raise ConfigError("\n".join(dict.fromkeys(faults)))
@@ -177,6 +179,13 @@ def _datasets(values: Mapping[str, Any]) -> tuple[list[IngestConfig], list[str]]
             faults.append(f"{where}.key: two datasets are called {dataset.key}")
         parsed.append(dataset)
     return parsed, faults
+
+
+def _shared_checkpoint(parsed: Mapping[str, Any]) -> list[str]:
+    uris = {parsed[name].checkpoint.uri.rstrip("/") for name in ("baseline", "adapted")}
+    if len(uris) > 1 or uris == {""}:
+        return []
+    return ["adapted.checkpoint.uri: the baseline's too; each training needs one of its own"]
 
 
 def _missing_files(dataset: IngestConfig) -> list[str]:
