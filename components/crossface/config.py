@@ -1,11 +1,16 @@
 """Configuration of steps: frozen, validated at the edge, with one clear line a fault."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossface.errors import ConfigError
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+"""What stands before the host in a URI: a secret, which no message repeats."""
 
 
 class Config(BaseModel):
@@ -45,5 +50,6 @@ def fault_lines(error: ValidationError, where: str = "") -> list[str]:
             lines.append(f"{key}: required, and not given")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            lines.append(f"{key or 'config'}: {message} (got {fault['input']!r})")
+            got = _CREDENTIALS.sub("***@", repr(fault["input"]))
+            lines.append(f"{key or 'config'}: {message} (got {got})")
     return lines

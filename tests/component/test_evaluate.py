@@ -1,6 +1,7 @@
 """evaluate end to end: real crops, small real networks, a report that says what the numbers say."""
 
 import io
+import itertools
 import json
 import re
 import sys
@@ -8,28 +9,35 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
 from crossface.crop_faces.capture import perceptual_hashes
-from crossface.data.crops import CAPTURE, ShardWriter
+from crossface.data.crops import CAPTURE, CROP_SCHEMA, ShardWriter
 from crossface.data.leakage import LeakageCounts, read_leakage
 from crossface.data.rejects import write_rejects
 from crossface.errors import ConfigError, DataError
 from crossface.evaluate.__main__ import main
+from crossface.evaluate.calibration import calibrate
+from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.copies import caution, copies
 from crossface.evaluate.evaluation import Evaluation, evaluate, probe_features
 from crossface.evaluate.gate import decide
-from crossface.evaluate.metrics import gain_interval, measure, stack
+from crossface.evaluate.label_issues import review_labels
+from crossface.evaluate.metrics import measure, stack
 from crossface.evaluate.report import write_report
 from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
 from crossface.find_leakage.config import LeakageConfig
 from crossface.find_leakage.find import find_leakage
 from crossface.model.config import NetConfig
+from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import load_tables, save_model, save_tables
 from crossface.probe_bias.config import ProbeConfig
@@ -165,9 +173,135 @@ def test_metrics_follow_from_the_tables(inputs, metrics):
         assert metrics["models"][model]["average"] == found["average"]
         probe = json.loads(json.dumps(vars(probe_features(features, model, CONFIG))))
         assert metrics["models"][model]["probe"] == probe
-    assert metrics["gain"] == gain_interval(predictions, CONFIG.seed)
+    assert metrics["comparison"] == compare(predictions, CONFIG.seed)
+    assert metrics["gain"] == gain(metrics["comparison"])
     verdict = decide(metrics, CONFIG.gate)
     assert metrics["verdict"] == {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+
+
+def recomputed(truth: list[int], rows: list[list[float]]) -> dict[str, float]:
+    """Scores of one dataset, by scikit-learn from plain lists."""
+    said, labels = np.argmax(rows, axis=1), sorted(set(truth))
+    averages = {"labels": labels, "average": "macro", "zero_division": 0}
+    return {
+        "n": len(truth),
+        "accuracy": accuracy_score(truth, said),
+        "balanced_accuracy": recall_score(truth, said, **averages),
+        "macro_f1": f1_score(truth, said, **averages),
+        "recall_std": np.std(recall_score(truth, said, **averages | {"average": None})),
+        "precision_mean": np.mean(
+            precision_score(truth, said, labels=np.unique(said), average=None, zero_division=0)
+        ),
+    }
+
+
+def test_scores_agree_with_scikit_learn_on_the_predictions(inputs, metrics):
+    rows = pq.read_table(inputs.out / "predictions.parquet").to_pylist()
+    accuracies, wrong = {}, {}
+    for model, dataset in itertools.product(("baseline", "adapted"), metrics["datasets"]):
+        mine = [row for row in rows if (row["model"], row["dataset"]) == (model, dataset)]
+        truth = [row["emotion"] for row in mine]
+        for head, scores in metrics["models"][model]["per_dataset"][dataset].items():
+            expected = recomputed(truth, [row[head] for row in mine])
+            assert {key: scores[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+            said = np.argmax([row[head] for row in mine], axis=1)
+            matrix = confusion_matrix(truth, said, labels=range(7), normalize="true")
+            for label in set(truth):
+                assert scores["recall_matrix"][label] == pytest.approx(matrix[label], abs=1e-6)
+        probabilities = np.array([row["mean"] for row in mine])
+        wrong[model, dataset] = {
+            row["face_id"] for row in mine if int(np.argmax(row["mean"])) != row["emotion"]
+        }
+        accuracies[model, dataset] = recomputed(truth, list(probabilities))
+        calibration = metrics["models"][model]["calibration"]["per_dataset"][dataset]
+        confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+        shares, means = calibration_curve(right, confidence, n_bins=15)
+        filled = [row for row in calibration["bins"] if row["count"]]
+        assert [row["accuracy"] for row in filled] == pytest.approx(shares, abs=1e-6)
+        assert [row["confidence"] for row in filled] == pytest.approx(means, abs=1e-6)
+    for dataset in metrics["datasets"]:
+        found = metrics["comparison"][dataset]
+        for key in ("accuracy", "balanced_accuracy"):
+            gained = accuracies["adapted", dataset][key] - accuracies["baseline", dataset][key]
+            assert found[key]["difference"] == pytest.approx(gained, abs=1e-6)
+        before, after = wrong["baseline", dataset], wrong["adapted", dataset]
+        assert found["mcnemar"]["only_adapted_right"] == len(before - after)
+        assert found["mcnemar"]["only_baseline_right"] == len(after - before)
+
+
+def test_temperature_and_label_issues_follow_from_the_tables(inputs, metrics):
+    predictions, dev = (
+        pq.read_table(inputs.out / name, schema=PREDICTION_SCHEMA)
+        for name in ("predictions.parquet", "dev_predictions.parquet")
+    )
+    assert dev.num_rows == 2 * 2 * 20
+    assert not set(dev["face_id"].to_pylist()) & set(predictions["face_id"].to_pylist())
+    for model in ("baseline", "adapted"):
+        tables = (rows.filter(pc.field("model") == model) for rows in (dev, predictions))
+        assert metrics["models"][model]["calibration"] == calibrate(*tables)
+        assert metrics["models"][model]["subgroups"] == {}  # nothing is published of these faces
+    adapted = predictions.filter(pc.field("model") == "adapted")
+    found, faces = review_labels(adapted, CONFIG.max_label_issues)
+    assert metrics["label_issues"] == found
+    assert {numbers["head"] for numbers in found.values()} == {"others"}
+    assert pq.read_table(inputs.out / "label_issues.parquet").equals(faces)
+    assert faces.num_rows == sum(numbers["suspicious"] for numbers in found.values())
+
+
+def test_others_leave_the_own_head_out(inputs):
+    predictions = pq.read_table(inputs.out / "predictions.parquet")
+    assert predictions.filter(pc.field("model") == "baseline")["others"].null_count == 80
+    heads = predictions.filter(pc.field("model") == "adapted")
+    own, mean, others = (stack(heads[name]) for name in ("own", "mean", "others"))
+    assert others == pytest.approx(2 * mean - own, abs=1e-6)
+    torch.manual_seed(0)
+    config = {"backbone": "resnet8", "feature_dim": 8, "image_size": 32, "adapt": "heads"}
+    net = CrossfaceNet(NetConfig(**config, heads=("a", "b", "c")))
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    outputs = predict(net, images, ["b", "unseen", "c"])
+    with torch.inference_mode():
+        each = net.eval()(images.float())[1].softmax(-1).numpy()
+    expected = [each[[0, 2], 0].mean(0), each[:, 1].mean(0), each[[0, 1], 2].mean(0)]
+    assert outputs.others == pytest.approx(np.array(expected), abs=1e-6)
+    assert np.abs(outputs.others - outputs.mean)[[0, 2]].max() > 1e-4
+
+
+def test_published_attributes_become_subgroups(inputs, tmp_path):
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    crops = pq.read_table(next(inputs.crops[0].glob("part-*.parquet")), schema=CROP_SCHEMA).to_pylist()
+    for index, row in enumerate(crops):
+        gender = ("female", "male", "male")[index % 3]
+        row["attributes"] = {"gender": gender, "race": None, "age": None} if index % 10 else None
+    pq.write_table(pa.Table.from_pylist(crops, schema=CROP_SCHEMA), folder / "part-00000.parquet")
+    config = CONFIG.model_copy(update={"min_group_faces": 5})
+    models = (inputs.baseline, inputs.adapted)
+    found = evaluate([folder], *models, inputs.bias, config, tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    for model in ("baseline", "adapted"):
+        (dataset, attributes), *more = found.metrics["models"][model]["subgroups"].items()
+        assert (dataset, list(attributes), more) == ("dark", ["gender"], [])
+        accuracies = []
+        for gender in ("female", "male"):
+            mine = [
+                row
+                for row in rows
+                if row["model"] == model and (row["attributes"] or {}).get("gender") == gender
+            ]
+            expected = recomputed([row["emotion"] for row in mine], [row["mean"] for row in mine])
+            scores = attributes["gender"]["groups"][gender]
+            for key in ("n", "accuracy", "balanced_accuracy"):
+                assert scores[key] == pytest.approx(expected[key], abs=1e-6)
+            accuracies.append(expected["accuracy"])
+        assert attributes["gender"]["gap"] == pytest.approx(abs(np.subtract(*accuracies)))
+        assert found.flat()[f"{model}/dark/gap/gender"] == attributes["gender"]["gap"]
+    assert all(type(value) is float and np.isfinite(value) for value in found.flat().values())
+
+
+def test_a_dataset_without_dev_faces_is_named(inputs, tmp_path):
+    uncalibrated = write_crops(tmp_path / "no_dev", "no_dev", 100, splits=("train", "test"))
+    with pytest.raises(DataError, match=r"no_dev.*split dev.*calibrate"):
+        evaluate([uncalibrated], inputs.baseline, inputs.adapted, inputs.bias, CONFIG, tmp_path / "out")
 
 
 def test_every_test_face_is_predicted_once_by_each_model(inputs, metrics):
@@ -204,8 +338,10 @@ def test_report_is_whole_and_needs_no_network(inputs):
         if name in ("src", "href", "xlink:href"):
             assert value.startswith(("data:", "#"))
     figures = {path.stem for path in (inputs.out / "figures").iterdir()}
-    assert figures == {"probe", "classes-0", "classes-1"} | {
-        f"umap-{model}-{by}" for model in ("baseline", "adapted") for by in ("dataset", "emotion")
+    assert figures == {"probe", "comparison", "classes-0", "classes-1"} | {
+        f"{kind}-{model}{by}"
+        for model in ("baseline", "adapted")
+        for kind, by in (("umap", "-dataset"), ("umap", "-emotion"), ("reliability", ""))
     }
     assert text.count('<svg role="img" aria-label=') == len(figures) == page.tags.count("svg")
     assert page.tags.count("figcaption") == page.tags.count("figure") == len(figures)
@@ -250,7 +386,7 @@ def test_a_hostile_dataset_name_is_text(inputs):
 
 def test_same_seed_same_evaluation(inputs, tmp_path):
     inputs.evaluate(tmp_path / "again")
-    for name in ("metrics.json", "report.html"):
+    for name in ("metrics.json", "report.html", "summary.md"):
         assert (tmp_path / "again" / name).read_text() == (inputs.out / name).read_text()
 
 
@@ -366,7 +502,7 @@ def test_one_dataset(inputs, tmp_path):
     assert "Is it less biased? Cannot be said There is only one dataset" in page.text
     assert "class priors to compare" in page.text
     assert "Copies were not looked for." in page.text  # no leakage folder was given
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 6
 
 
 def test_errors_are_clear_and_nothing_is_left(inputs, tmp_path):

@@ -80,12 +80,29 @@ def found(crops, tmp_path_factory) -> tuple:
 
 def test_probes_see_brightness_and_file_format_and_the_control_does_not(found):
     summary, document, _ = found
-    assert summary.untrained.accuracy > 0.95
-    assert summary.capture.accuracy > 0.95  # only the null of the PNG files tells the datasets apart
+    assert summary.untrained.probe.accuracy > 0.95
+    assert summary.capture.probe.accuracy > 0.95  # only the null of the PNG files tells the datasets apart
     assert summary.random_parts.low <= summary.random_parts.chance == 0.5
     # equal cells: 4 common emotions, 2 datasets, 12 faces each
-    assert summary.capture.n == 4 * 2 * 12
-    assert document["probes"]["capture"]["accuracy"] == summary.capture.accuracy
+    assert summary.capture.probe.n == 4 * 2 * 12
+    assert document["probes"]["capture"]["accuracy"] == summary.capture.probe.accuracy
+
+
+def test_emotions_and_pairs_are_measured_on_both_kinds_of_features(found):
+    summary, document, _ = found
+    for kind, bias in (("untrained", summary.untrained), ("capture", summary.capture)):
+        *common, sadness, anger, neutral = bias.within_emotion
+        assert min(within.probe.low for within in common) > 0.5 == common[0].probe.chance
+        assert {within.reason for within in (sadness, anger, neutral)} == {
+            "fewer than two datasets have 10 groups"
+        }
+        (apart,), (mmd,) = bias.a_distance, bias.mmd
+        assert apart.found.distance > 1.9
+        assert mmd.found.p_value < 0.05
+        assert mmd.found.emotions == ("surprise", "fear", "disgust", "happiness")
+        assert document["within_emotion"][kind][0]["probe"]["accuracy"] == common[0].probe.accuracy
+        assert document["a_distance"][kind][0]["found"]["chance"] == 0
+        assert document["mmd"][kind][0]["found"]["mmd2"] == mmd.found.mmd2
 
 
 def test_bias_json_counts_what_is_in_the_crops(found, crops):
@@ -108,7 +125,10 @@ def test_bias_json_counts_what_is_in_the_crops(found, crops):
 
 def test_metrics_are_finite_floats(found):
     metrics = found[0].metrics()
-    assert metrics["probe_untrained_chance"] == 0.5
+    assert metrics["probe_untrained_chance"] == metrics["probe_within_fear_chance"] == 0.5
+    assert metrics["a_distance_dark_vs_light"] > 1.9
+    assert metrics["mmd_p_value_dark_vs_light"] < 0.05 < metrics["mmd2_dark_vs_light"]
+    assert "probe_within_sadness" not in metrics  # of which one of the datasets has no face
     assert all(type(value) is float and np.isfinite(value) for value in metrics.values())
 
 
@@ -117,11 +137,24 @@ def test_same_seed_same_file(found, crops, tmp_path):
     assert (tmp_path / "again" / BIAS_FILE).read_bytes() == (found[2] / BIAS_FILE).read_bytes()
 
 
-def test_one_dataset_has_nothing_to_probe(crops, tmp_path):
+def test_one_dataset_has_nothing_to_probe(crops, tmp_path, capsys):
     summary = probe_bias(crops[:1], CONFIG, tmp_path / "bias")
-    assert (summary.untrained, summary.capture, summary.random_parts) == (None, None, None)
+    assert capsys.readouterr().out == "> fewer than two datasets: nothing can be probed\n"
+    assert (summary.untrained.probe, summary.capture.probe, summary.random_parts) == (None, None, None)
     assert summary.mutual_information == pytest.approx(0)
-    assert read_bias(tmp_path / "bias")["prior_distances"] == []
+    assert list(summary.metrics()) == ["label_only_rate", "mutual_information_bits"]
+    document = read_bias(tmp_path / "bias")
+    assert (
+        document["prior_distances"] == document["a_distance"]["capture"] == document["mmd"]["capture"] == []
+    )
+
+
+def test_splits_without_faces_have_nothing_to_probe(crops, tmp_path):
+    config = CONFIG.model_copy(update={"splits": ("dev",)})
+    empty = write_crops(tmp_path / "few", "few", 60, jpeg=True, faces=4)  # all in train
+    summary = probe_bias([crops[0], empty], config, tmp_path / "bias")
+    assert (summary.untrained.probe, summary.untrained.mmd) == (None, [])
+    assert probe_bias([empty], config, tmp_path / "none").capture.a_distance == []
 
 
 def test_capture_matrix_imputes_the_median_and_says_so():
@@ -156,5 +189,5 @@ def test_from_a_shell(crops, tmp_path, monkeypatch, capsys):
     given = [crops[0], "--out", tmp_path / "out", "--config", config]
     monkeypatch.setattr(sys, "argv", ["probe_bias", *map(str, given)])
     main()
-    assert "label_only_rate           1.000" in capsys.readouterr().out
+    assert "label_only_rate                         1.000" in capsys.readouterr().out
     assert (tmp_path / "out" / BIAS_FILE).is_file()

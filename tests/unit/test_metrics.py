@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from crossface.evaluate.config import GatePolicy
 from crossface.evaluate.findings import findings, signed_points
 from crossface.evaluate.gate import decide
-from crossface.evaluate.metrics import flat_metrics, gain_interval, measure, score
+from crossface.evaluate.metrics import flat_metrics, measure, score
 from crossface.evaluate.tables import PREDICTION_SCHEMA
 
 
@@ -83,16 +83,6 @@ def test_measure_keeps_models_heads_and_datasets_apart():
     # the mean over datasets, not over faces
     assert baseline["average"]["mean"]["accuracy"] == pytest.approx(3 / 8)
     assert adapted["average"]["mean"]["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
-
-
-def test_gain_and_its_interval():
-    labels = [0, 1, 2] * 100
-    wrong = [3] * 100 + labels[100:]
-    better = gain_interval(predictions({"baseline": wrong, "adapted": labels}, labels), seed=0)
-    assert better["gain"] == pytest.approx(np.mean([34, 33, 33]) / 100, abs=1e-3)
-    assert 0.2 < better["low"] < better["gain"] < better["high"] < 0.5
-    same = gain_interval(predictions({"baseline": wrong, "adapted": wrong}, labels), seed=0)
-    assert same == {"gain": 0, "low": 0, "high": 0}  # paired: equal models differ in no resample
 
 
 def document(
@@ -225,13 +215,24 @@ def test_signed_points():
 
 def test_flat_metrics_are_finite_floats_of_the_mean_head():
     table = predictions({"baseline": [0, 0, 1, 3, 3, 3], "adapted": [0, 0, 1, 1, 2, 3]})
-    metrics = {"models": measure(table), "gain": gain_interval(table, 0)}
+    metrics = {
+        "datasets": ["a"],
+        "models": measure(table),
+        "gain": {"gain": 0.1, "low": 0.0, "high": 0.2},
+        "comparison": {"a": {"mcnemar": {"p": 0.25}}},
+    }
     for model in metrics["models"].values():
         model["probe"] = None
-    metrics["models"]["adapted"]["probe"] = {"accuracy": 0.6, "low": 0.5, "high": 0.7, "chance": 1 / 3}
+        model["calibration"] = {"temperature": 1.5, "per_dataset": {"a": {"ece": 0.04, "ece_scaled": 0.02}}}
+        model["subgroups"] = {}
+    adapted = metrics["models"]["adapted"]
+    adapted["probe"] = {"accuracy": 0.6, "low": 0.5, "high": 0.7, "chance": 1 / 3}
+    adapted["subgroups"] = {"a": {"gender": {"gap": 0.12}, "race": {"gap": None}}}
     flat = flat_metrics(metrics)
     assert flat["baseline/a/accuracy"] == pytest.approx(1 / 2)
     assert flat["adapted/average/balanced_accuracy"] == pytest.approx((1 + 1 + 1 / 2) / 3)
     assert flat["adapted/probe/accuracy"] == 0.6
     assert "baseline/probe/accuracy" not in flat
+    assert (flat["adapted/temperature"], flat["adapted/a/ece"], flat["mcnemar_p/a"]) == (1.5, 0.04, 0.25)
+    assert {key: value for key, value in flat.items() if "/gap/" in key} == {"adapted/a/gap/gender": 0.12}
     assert all(type(value) is float and np.isfinite(value) for value in flat.values())

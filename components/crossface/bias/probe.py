@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from crossface.bias.config import ProbeSettings
-from crossface.bias.sampling import equal_cells
+from crossface.bias.sampling import Sample, TooFewFaces, draw_sample
 from crossface.progress import Progress
 
 _PENALTY = 0.1
@@ -75,33 +75,42 @@ def probe_dataset(
         None when there is nothing to probe: fewer than two datasets, or one with fewer groups than folds
         among the emotions that all datasets share.
     """
-    chosen = equal_cells(datasets, emotions, settings.max_per_cell, seed)
-    names = list(dict.fromkeys(datasets[chosen].tolist()))
-    truth = np.array([names.index(name) for name in datasets[chosen]], np.int64)
-    emotions, groups = emotions[chosen], groups[chosen]
-    if len(names) < 2 or any(len(np.unique(groups[truth == k])) < settings.folds for k in range(len(names))):
+    try:
+        sample = draw_sample(
+            features, datasets, emotions, groups, settings.max_per_cell, least=settings.folds, seed=seed
+        )
+    except TooFewFaces:
         return None
-    values = np.asarray(features[chosen], np.float64)
+    with Progress(label, total=1 + settings.permutations, unit="fit") as progress:
+        return probe_sample(sample, settings, seed, progress)
+
+
+def probe_sample(sample: Sample, settings: ProbeSettings, seed: int, progress: Progress) -> Probe:
+    """Probe faces that are drawn already; the rest is as in :func:`probe_dataset`.
+
+    Args:
+        sample: with at least ``settings.folds`` groups of every dataset.
+        settings: folds and permutations.
+        seed: of the folds, the bootstrap and the null.
+        progress: told of each of the 1 + ``permutations`` fits.
+    """
     rng = np.random.default_rng(seed)
-    # one thread: the matrices are small, and on busy cores threads that wait for each other are far slower
-    with threadpool_limits(1), Progress(label, total=1 + settings.permutations, unit="fit") as progress:
-        named = _held_out(values, truth, emotions, groups, settings.folds, seed)
+    truth = sample.truth
+    named = held_out(sample, truth, settings.folds, seed)
+    progress.update(1)
+    null = []
+    for _ in range(settings.permutations):
+        shuffled = _shuffle_within(truth, sample.emotions, rng)
+        null.append(_accuracy(held_out(sample, shuffled, settings.folds, seed), shuffled))
         progress.update(1)
-        null = []
-        for _ in range(settings.permutations):
-            shuffled = _shuffle_within(truth, emotions, rng)
-            null.append(
-                _accuracy(_held_out(values, shuffled, emotions, groups, settings.folds, seed), shuffled)
-            )
-            progress.update(1)
-    low, high = _group_interval(named == truth, groups, rng)
-    confusion = confusion_matrix(truth, named, labels=range(len(names)), normalize="true")
+    low, high = group_interval(named == truth, sample.groups, rng)
+    confusion = confusion_matrix(truth, named, labels=range(len(sample.names)), normalize="true")
     return Probe(
-        datasets=tuple(names),
+        datasets=sample.names,
         accuracy=_accuracy(named, truth),
         low=low,
         high=high,
-        chance=1 / len(names),
+        chance=1 / len(sample.names),
         null_mean=float(np.mean(null)),
         null_high=float(np.max(null)),
         n=len(truth),
@@ -171,14 +180,25 @@ def folds_of(
         return [(train, held) for train, held in splitter.split(truth, strata, groups) if len(held)]
 
 
-def _held_out(
-    features: np.ndarray, truth: np.ndarray, emotions: np.ndarray, groups: np.ndarray, folds: int, seed: int
-) -> np.ndarray:
-    """The dataset that is named for each face by the probe that did not see its group: int64 [n]."""
+def held_out(sample: Sample, truth: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The dataset that is named for each face by a classifier that did not see its group.
+
+    Args:
+        sample: the faces.
+        truth: the dataset of each, or a shuffle of it: int64 [n].
+        folds: of the cross-validation.
+        seed: of the folds.
+
+    Returns:
+        int64 [n].
+    """
     named = np.empty_like(truth)
-    for train, held in folds_of(truth, emotions, groups, folds, seed):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=1000))
-        named[held] = probe.fit(features[train], truth[train]).predict(features[held])
+    # one thread: the matrices are small, and on busy cores threads that wait for each other are far slower
+    with threadpool_limits(1):
+        for train, held in folds_of(truth, sample.emotions, sample.groups, folds, seed):
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=1000))
+            classifier.fit(sample.features[train], truth[train])
+            named[held] = classifier.predict(sample.features[held])
     return named
 
 
@@ -194,8 +214,18 @@ def _accuracy(named: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(named == truth))
 
 
-def _group_interval(hits: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``hits``, resampling groups, as their faces are related."""
+def group_interval(hits: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % percentile interval of the mean of ``hits``, resampling groups, as their faces are related.
+
+    Cluster bootstrap: Davison & Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
+    The classifiers are taken as given. Cross-validated ones vary with the faces too, most where there is
+    nothing to find: there 87 to 95 intervals in 100 hold the truth (simulated, 24 to 600 faces).
+
+    Args:
+        hits: bool [n].
+        groups: photo or person [n].
+        rng: of the resamples.
+    """
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)
     group_hits = np.bincount(group_of, weights=hits)

@@ -24,5 +24,9 @@ class EvaluateConfig(Config):
     umap_faces: int = Field(default=2000, ge=8)
     """Most faces in the UMAP figures, shared evenly by the datasets."""
     umap_neighbours: int = Field(default=15, ge=2)
+    min_group_faces: int = Field(default=30, ge=1)
+    """A group of people with fewer test faces of a dataset is named, and not scored."""
+    max_label_issues: int = Field(default=1000, ge=0)
+    """Most faces of a dataset in the list of labels to look at again."""
     gate: GatePolicy = GatePolicy()
     seed: int = Field(default=0, ge=0)

@@ -19,16 +19,26 @@ from crossface.bias.probe import Probe, probe_dataset
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import read_leakage
 from crossface.data.storage import atomic_folder
+from crossface.evaluate.calibration import calibrate
+from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.gate import Verdict, decide
-from crossface.evaluate.metrics import MODELS, flat_metrics, gain_interval, measure, stack
+from crossface.evaluate.label_issues import LABEL_ISSUES_FILE, review_labels
+from crossface.evaluate.metrics import MODELS, flat_metrics, measure, stack
 from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
-from crossface.evaluate.tables import predict_test_faces, sample_crops, sample_features
+from crossface.evaluate.subgroups import score_subgroups
+from crossface.evaluate.tables import (
+    predict_dev_faces,
+    predict_test_faces,
+    sample_crops,
+    sample_features,
+)
 from crossface.model.saving import load_model, load_tables
 
+DEV_PREDICTIONS_FILE = "dev_predictions.parquet"
 SAMPLE_FILE = "sample.parquet"
 
-_PACKAGES = ("torch", "scikit-learn", "umap-learn", "pyarrow", "numpy")
+_PACKAGES = ("torch", "scikit-learn", "fairlearn", "cleanlab", "umap-learn", "pyarrow", "scipy", "numpy")
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,10 @@ def evaluate(
 ) -> Evaluation:
     """Compare the adapted model with the baseline and decide whether it may be promoted.
 
-    Writes ``predictions.parquet``, ``features.parquet``, ``metrics.json``, ``report.html``, ``figures/`` and
+    Writes ``predictions.parquet``, ``dev_predictions.parquet``, ``features.parquet``,
+    ``label_issues.parquet``, ``metrics.json``, ``report.html``, ``summary.md``, ``figures/`` and
     ``sample.parquet``: a few test crops on which an export of the model can be checked.
-    The metrics are computed from the two tables alone, and the report from the files alone.
+    The metrics are computed from the first three tables alone, and the report from the files alone.
 
     Args:
         crops: one crops folder a dataset.
@@ -69,7 +80,7 @@ def evaluate(
         leakage: folder of find_leakage, by which both models were trained; the report tells of its copies.
 
     Raises:
-        DataError: a folder is not what it should be, or a dataset has no test faces.
+        DataError: a folder is not what it should be, or a dataset has no test or no dev faces.
     """
     facts = read_bias(bias)
     copies = read_leakage(leakage).model_dump(mode="json") if leakage else None
@@ -77,19 +88,33 @@ def evaluate(
     folders = dict(zip(MODELS, (baseline, adapted), strict=True))
     nets = {name: load_model(folder).to(device) for name, folder in folders.items()}
     predictions = predict_test_faces(crops, nets)
+    dev_predictions = predict_dev_faces(crops, nets)
     features = sample_features(crops, nets, config)
     metrics = measure(predictions)
+    comparison = compare(predictions, config.seed)
+    label_issues, suspects = review_labels(
+        predictions.filter(pc.field("model") == "adapted"), config.max_label_issues
+    )
     for name, net in nets.items():
         about = net.config.model_dump(
             mode="json", include={"adapt", "backbone", "feature_dim", "image_size", "heads"}
         )
-        probe = _as_dict(probe_features(features, name, config))
-        metrics[name] = about | metrics[name] | {"probe": probe, "tables": load_tables(folders[name])}
+        dev, test = (rows.filter(pc.field("model") == name) for rows in (dev_predictions, predictions))
+        metrics[name] = {
+            **about,
+            **metrics[name],
+            "calibration": calibrate(dev, test),
+            "subgroups": score_subgroups(test, config.min_group_faces, config.seed),
+            "probe": _as_dict(probe_features(features, name, config)),
+            "tables": load_tables(folders[name]),
+        }
     document: dict[str, Any] = {
         "datasets": predictions["dataset"].unique().to_pylist(),
         "emotions": list(EMOTIONS),
         "models": metrics,
-        "gain": gain_interval(predictions, config.seed),
+        "gain": gain(comparison),
+        "comparison": comparison,
+        "label_issues": label_issues,
         "leakage": copies,
         "settings": config.model_dump(mode="json"),
         "versions": _versions(),
@@ -98,7 +123,9 @@ def evaluate(
     document["verdict"] = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
     with atomic_folder(out) as folder:
         pq.write_table(predictions, folder / PREDICTIONS_FILE, compression="zstd")
+        pq.write_table(dev_predictions, folder / DEV_PREDICTIONS_FILE, compression="zstd")
         pq.write_table(features, folder / FEATURES_FILE, compression="zstd")
+        pq.write_table(suspects, folder / LABEL_ISSUES_FILE, compression="zstd")
         pq.write_table(sample_crops(crops), folder / SAMPLE_FILE)
         (folder / METRICS_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
         write_report(folder, facts)

@@ -10,16 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crossface.data.emotions import EMOTIONS, SPLITS
+from crossface.evaluate.bias_rows import probe_rows
+from crossface.evaluate.findings import signed_points
 from crossface.evaluate.metrics import MODELS
 
 # Told apart by people with any of the common colour vision deficiencies, and seen on black and on white:
 # Okabe & Ito, "Color universal design", 2008, and P. Tol, "Colour schemes" (bright), 2021.
 _DATASET_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _EMOTION_COLOURS = ("#CCBB44", "#AA3377", "#228833", "#66CCEE", "#4477AA", "#EE6677", "#999999")
+_MARKERS = "o^sD"
+_LONGEST = 24  # characters of a name in a figure
+_ADAPTED = "#0072B2"
 _SPLIT_COLOURS = {"train": "#4477AA", "dev": "#999999", "test": "#EE6677"}
 
 # The colour of text and lines while drawing, so that it can be found in the SVG and replaced.
@@ -92,6 +98,11 @@ def draw_all(metrics: Mapping[str, Any], bias: Mapping[str, Any], features: pa.T
         drawings = [
             _classes(index, name, bias["counts"][name], most) for index, name in enumerate(bias["datasets"])
         ]
+        if comparison := metrics.get("comparison"):
+            drawings.append(_comparison(comparison, datasets))
+        for model in MODELS:
+            if calibration := metrics["models"][model].get("calibration"):
+                drawings.append(_reliability(model, calibration["per_dataset"]))
         if metrics["models"]["baseline"]["probe"]:
             drawings.append(_probes(probe_rows(metrics, bias)))
         for model in MODELS:
@@ -104,18 +115,6 @@ def draw_all(metrics: Mapping[str, Any], bias: Mapping[str, Any], features: pa.T
     return drawings
 
 
-def probe_rows(metrics: Mapping[str, Any], bias: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """All dataset probes that there are, with what they read, in the order of the report."""
-    rows = [
-        ("Baseline features", metrics["models"]["baseline"]["probe"]),
-        ("Adapted features", metrics["models"]["adapted"]["probe"]),
-        ("Untrained features", bias["probes"]["untrained"]),
-        ("Capture statistics", bias["probes"]["capture"]),
-        ("Random parts", bias["probes"]["random_parts"]),
-    ]
-    return [(name, probe) for name, probe in rows if probe]
-
-
 def _probes(rows: Sequence[tuple[str, dict[str, Any]]]) -> Drawing:
     figure = Figure(figsize=(3.9, 0.33 * len(rows) + 0.75), layout="constrained")
     axes = figure.subplots()
@@ -125,23 +124,81 @@ def _probes(rows: Sequence[tuple[str, dict[str, Any]]]) -> Drawing:
         chance, 1.02, f"chance {chance:.1%}", transform=axes.get_xaxis_transform(), ha="center", fontsize=8
     )
     for place, (name, probe) in enumerate(rows):
-        colour = {"Baseline features": _INK, "Adapted features": "#0072B2"}.get(name, "#8a8f98")
-        ends = [probe["low"], probe["high"]]
-        axes.plot(ends, [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot(probe["accuracy"], place, "o", color=colour, markersize=5, clip_on=False)
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="faces whose dataset is named rightly")
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        colour = {"Baseline features": _INK, "Adapted features": _ADAPTED}.get(name, "#8a8f98")
+        _interval(axes, place, probe["accuracy"], probe["low"], probe["high"], colour)
+    axes.set(xlim=(0, 1), xlabel="faces whose dataset is named rightly")
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     axes.xaxis.set_major_locator(mpl.ticker.MultipleLocator(0.25))
-    values = axes.twinx()  # a second column of labels, on the right
-    values.set_ylim(axes.get_ylim())
-    values.set_yticks(range(len(rows)), [f"{probe['accuracy']:.1%}" for _, probe in rows])
-    for labels in (axes, values):
-        labels.spines["left"].set_visible(False)
-        labels.tick_params(axis="y", length=0, pad=8)
+    _rows(axes, [name for name, _ in rows], [f"{probe['accuracy']:.1%}" for _, probe in rows])
     said = ", ".join(f"{name.lower()} {probe['accuracy']:.1%}" for name, probe in rows)
     description = f"Accuracy of dataset probes with 95% intervals: {said}; chance {chance:.1%}."
     return Drawing("probe", description, figure)
+
+
+def _comparison(comparison: Mapping[str, Any], datasets: Sequence[str]) -> Drawing:
+    keys = [*datasets, "average"] if len(datasets) > 1 else list(datasets)
+    names = [*datasets, "Mean"][: len(keys)]
+    found = [comparison[key] for key in keys]
+    figure = Figure(figsize=(3.9, 0.38 * len(keys) + 1.05), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    measures = (("balanced_accuracy", -0.15, _ADAPTED), ("accuracy", 0.15, "#8a8f98"))
+    for measure, offset, colour in measures:
+        for place, differences in enumerate(found):
+            value, low, high = (100 * differences[measure][key] for key in ("difference", "low", "high"))
+            _interval(axes, place + offset, value, low, high, colour)
+    axes.set_xlabel("points")
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(lambda points, _: signed_points(points / 100, decimals=0))
+    values = [signed_points(row["balanced_accuracy"]["difference"]) for row in found]
+    _rows(axes, names, values)
+    handles = [Line2D([], [], marker="o", linestyle="", color=colour) for *_, colour in measures]
+    labels = ["balanced accuracy", "accuracy"]
+    _legend(figure, handles, labels, columns=2, loc="outside lower center")
+    said = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+    description = f"Adapted minus baseline in points of balanced accuracy, with 95% intervals: {said}."
+    return Drawing("comparison", description, figure)
+
+
+def _reliability(model: str, per_dataset: Mapping[str, Any]) -> Drawing:
+    names = list(per_dataset)
+    figure = Figure(figsize=(3.9, 3.6 + _legend_height(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+    for (colour, marker), errors in zip(
+        _looks(len(names), _DATASET_COLOURS), per_dataset.values(), strict=True
+    ):
+        filled = [part for part in errors["bins"] if part["count"]]
+        confidence, accuracy = ([part[key] for part in filled] for key in ("confidence", "accuracy"))
+        faces = np.array([part["count"] for part in filled])
+        sizes = 5 + 60 * faces / faces.sum()  # a bin of a few faces says little
+        axes.plot(confidence, accuracy, color=colour, linewidth=0.8, alpha=0.7)
+        axes.scatter(confidence, accuracy, s=sizes, color=colour, marker=marker, linewidths=0, clip_on=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="confidence", ylabel="accuracy")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+        axis.set_major_locator(mpl.ticker.MultipleLocator(0.25))
+    _class_legend(figure, names, _DATASET_COLOURS, loc="outside lower center")
+    said = ", ".join(f"{name} {errors['ece']:.1%}" for name, errors in per_dataset.items())
+    description = f"Accuracy of the {model} model by its confidence; calibration error: {said}."
+    return Drawing(f"reliability-{model}", description, figure)
+
+
+def _interval(axes: Axes, place: float, value: float, low: float, high: float, colour: str) -> None:
+    axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+    axes.plot(value, place, "o", color=colour, markersize=5, clip_on=False)
+
+
+def _rows(axes: Axes, names: Sequence[str], values: Sequence[str]) -> None:
+    """Name the rows on the left, from top to bottom, and write a value to the right of each."""
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    right = axes.twinx()
+    right.set_ylim(axes.get_ylim())
+    right.set_yticks(range(len(names)), values)
+    for labels in (axes, right):
+        labels.spines["left"].set_visible(False)
+        labels.tick_params(axis="y", length=0, pad=8)
 
 
 def _classes(index: int, dataset: str, counts: Mapping[str, Sequence[int]], most: float) -> Drawing:
@@ -171,21 +228,58 @@ def _shares(counts: Sequence[int]) -> np.ndarray:
 def _umap(
     model: str, by: str, shown: pa.Table, classes: np.ndarray, names: Sequence[str], palette: Sequence[str]
 ) -> Drawing:
-    figure = Figure(figsize=(3.9, 4.3))
-    axes = figure.add_axes((0.01, 0.115, 0.98, 0.88))  # by hand, so that all four panels have one size
+    # by hand, so that all panels of a row have one size, however wide a name in the legend is
+    legend = _legend_height(names)
+    figure = Figure(figsize=(3.9, 3.8 + legend))
+    axes = figure.add_axes((0.01, legend / (3.8 + legend), 0.98, 3.78 / (3.8 + legend)))
     order = np.random.default_rng(0).permutation(len(classes))  # so that no class lies on top of the others
-    colours = np.array([palette[index % len(palette)] for index in range(len(names))])
+    looks = _looks(len(names), palette)
+    colours = np.array([colour for colour, _ in looks])
+    markers = np.array([marker for _, marker in looks])
     x, y = np.asarray(shown["umap_x"]), np.asarray(shown["umap_y"])
     size = float(np.clip(12000 / max(len(classes), 1), 4, 24))
-    axes.scatter(
-        x[order], y[order], s=size, c=colours[classes[order]], alpha=0.75, linewidths=0, rasterized=True
-    )
+    for marker in dict.fromkeys(markers.tolist()):
+        part = order[markers[classes[order]] == marker]
+        of_part = colours[classes[part]]
+        axes.scatter(
+            x[part], y[part], s=size, c=of_part, marker=marker, alpha=0.75, linewidths=0, rasterized=True
+        )
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(True)
-    handles = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours]
-    _legend(figure, handles, names, columns=4, loc="upper center", bbox_to_anchor=(0.5, 0.11))
+    place = (0.5, (legend - 0.02) / (3.8 + legend))
+    _class_legend(figure, names, palette, loc="upper center", bbox_to_anchor=place)
     return Drawing(f"umap-{model}-{by}", f"UMAP of the {model} model's features, coloured by {by}.", figure)
+
+
+def _looks(count: int, palette: Sequence[str]) -> list[tuple[str, str]]:
+    """A colour and a marker for each of many classes: the colours come again with another marker."""
+    return [
+        (palette[index % len(palette)], _MARKERS[index // len(palette) % len(_MARKERS)])
+        for index in range(count)
+    ]
+
+
+def _class_legend(figure: Figure, names: Sequence[str], palette: Sequence[str], **place: Any) -> None:
+    handles = [
+        Line2D([], [], marker=marker, linestyle="", color=colour)
+        for colour, marker in _looks(len(names), palette)
+    ]
+    _legend(figure, handles, [_short(name) for name in names], columns=_legend_columns(names), **place)
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    """As many as stand beside each other: 3.9 inches hold some 60 characters."""
+    return max(1, min(4, 60 // (max(len(_short(name)) for name in names) + 5)))
+
+
+def _legend_height(names: Sequence[str]) -> float:
+    """Inches."""
+    return 0.06 + 0.22 * -(-len(names) // _legend_columns(names))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _legend(

@@ -31,10 +31,10 @@ def findings(metrics: Mapping[str, Any]) -> tuple[Finding, Finding, Finding]:
     return _accuracy(metrics), _bias(metrics), _promotion(metrics)
 
 
-def signed_points(difference: float) -> str:
+def signed_points(difference: float, decimals: int = 1) -> str:
     """A difference of shares in points, with its sign, a true minus, and no negative zero."""
-    text = f"{100 * difference:+.1f}"
-    return "0.0" if text[1:] == "0.0" else text.replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * difference:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> Finding:

@@ -1,5 +1,6 @@
 """Numbers from predictions: everything in ``metrics.json`` that concerns emotions is computed here."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ HEADS = ("mean", "own")
 MODELS = ("baseline", "adapted")
 
 _CLASSES = range(len(EMOTIONS))
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -79,41 +79,11 @@ def measure(predictions: pa.Table) -> dict[str, Any]:
     return {model: _measure_model(predictions.filter(pc.field("model") == model)) for model in MODELS}
 
 
-def gain_interval(predictions: pa.Table, seed: int) -> dict[str, float]:
-    """Gain of the adapted model in balanced accuracy of the mean head, averaged over datasets.
-
-    The 95 % interval is a paired bootstrap: both models are scored on the same resampled faces. Faces are
-    drawn within their dataset and class, so that no class vanishes from a resample.
-
-    Args:
-        predictions: rows of ``PREDICTION_SCHEMA``.
-        seed: of the bootstrap.
-
-    Returns:
-        ``gain``, ``low`` and ``high``, as shares (0.01 is one point).
-    """
-    rng = np.random.default_rng(seed)
-    hits = {}
-    for model in MODELS:
-        table = predictions.filter(pc.field("model") == model).sort_by("face_id")
-        hits[model] = stack(table["mean"]).argmax(1) == np.asarray(table["emotion"])
-    difference = hits["adapted"].astype(np.int64) - hits["baseline"]
-    dataset, emotion = np.asarray(table["dataset"]), np.asarray(table["emotion"])
-    gains, resampled = [], []
-    for name in np.unique(dataset):
-        cells = [
-            difference[(dataset == name) & (emotion == label)]
-            for label in np.unique(emotion[dataset == name])
-        ]
-        gains.append(np.mean([cell.mean() for cell in cells]))
-        resampled.append(np.mean([_resampled_means(cell, rng) for cell in cells], axis=0))
-    low, high = np.quantile(np.mean(resampled, axis=0), (0.025, 0.975))
-    return {"gain": float(np.mean(gains)), "low": float(low), "high": float(high)}
-
-
 def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """The numbers of ``metrics.json`` that runs are compared by, as ``adapted/rafdb/balanced_accuracy``."""
     flat = {"gain/balanced_accuracy": metrics["gain"]["gain"]}
+    for name in metrics["datasets"]:
+        flat[f"mcnemar_p/{name}"] = metrics["comparison"][name]["mcnemar"]["p"]
     for model, found in metrics["models"].items():
         rows = {name: scores["mean"] for name, scores in found["per_dataset"].items()}
         rows["average"] = found["average"]["mean"]
@@ -122,6 +92,13 @@ def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
                 flat[f"{model}/{name}/{key}"] = row[key]
         for key in ("accuracy", "low", "high", "chance") if found["probe"] else ():
             flat[f"{model}/probe/{key}"] = found["probe"][key]
+        flat[f"{model}/temperature"] = found["calibration"]["temperature"]
+        for name, calibration in found["calibration"]["per_dataset"].items():
+            flat[f"{model}/{name}/ece"] = calibration["ece"]
+        for name, attributes in found["subgroups"].items():
+            for attribute, scores in attributes.items():
+                if scores["gap"] is not None:
+                    flat[f"{model}/{name}/gap/{attribute}"] = scores["gap"]
     return flat
 
 
@@ -130,10 +107,15 @@ def stack(lists: pa.ChunkedArray) -> np.ndarray:
     return np.stack(lists.to_numpy()) if len(lists) else np.empty((0, 0), np.float32)
 
 
+def by_dataset(predictions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Each dataset with its rows, in the order of the table."""
+    for name in predictions["dataset"].unique().to_pylist():
+        yield name, predictions.filter(pc.field("dataset") == name)
+
+
 def _measure_model(predictions: pa.Table) -> dict[str, Any]:
     per_dataset = {}
-    for name in predictions["dataset"].unique().to_pylist():
-        rows = predictions.filter(pc.field("dataset") == name)
+    for name, rows in by_dataset(predictions):
         emotions = np.asarray(rows["emotion"])
         per_dataset[name] = {head: asdict(score(emotions, stack(rows[head]))) for head in HEADS}
     return {
@@ -146,13 +128,6 @@ def _measure_model(predictions: pa.Table) -> dict[str, Any]:
             for head in HEADS
         },
     }
-
-
-def _resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Means of bootstrap resamples of values in {-1, 0, 1}: float [_RESAMPLES]."""
-    counts = np.array([(values == -1).sum(), (values == 0).sum(), (values == 1).sum()])
-    drawn = rng.multinomial(len(values), counts / len(values), size=_RESAMPLES)
-    return (drawn[:, 2] - drawn[:, 0]) / len(values)
 
 
 def _nullable(values: np.ndarray) -> list[float | None]:

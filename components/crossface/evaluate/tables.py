@@ -10,6 +10,8 @@ import pyarrow.dataset as pad
 
 from crossface.bias.sampling import bounded_cells
 from crossface.data.crops import open_crops
+from crossface.data.emotions import Split
+from crossface.data.records import ATTRIBUTES
 from crossface.errors import DataError
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.embedding import embed
@@ -25,7 +27,9 @@ PREDICTION_SCHEMA = pa.schema(
         ("dataset", pa.string()),
         ("emotion", pa.int64()),  # the label
         ("own", pa.list_(pa.float32())),  # 7 probabilities of the head of the face's own dataset
-        ("mean", pa.list_(pa.float32())),  # and the mean over the heads
+        ("mean", pa.list_(pa.float32())),  # of the mean over the heads
+        ("others", pa.list_(pa.float32())),  # of the mean without the own head; null of a model with one head
+        ("attributes", ATTRIBUTES),  # as published; null where nothing is
     ]
 )
 
@@ -64,25 +68,12 @@ def predict_test_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) ->
     Raises:
         DataError: a folder holds no crops or no test faces.
     """
-    tests = [(folder, open_crops([folder]).filter(pc.field("split") == "test")) for folder in crops]
-    total = sum(faces.count_rows() for _, faces in tests)
-    parts = []
-    with Progress("predict", total=total, unit="face") as progress:
-        for folder, faces in tests:
-            if not faces.count_rows():
-                raise DataError(
-                    f"{folder}: no face of these crops is in the split test, so there is nothing to evaluate"
-                )
-            known = faces.to_table(columns=["face_id", "dataset", "emotion"])
-            for name, outputs in _run(models, faces, known["dataset"].to_pylist()).items():
-                columns = {
-                    "model": [name] * known.num_rows,
-                    "own": list(outputs.own),
-                    "mean": list(outputs.mean),
-                }
-                parts.append(_table(known, columns, PREDICTION_SCHEMA))
-            progress.update(known.num_rows)
-    return pa.concat_tables(parts)
+    return _predict_faces(crops, models, "test", "there is nothing to evaluate")
+
+
+def predict_dev_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) -> pa.Table:
+    """The same of the dev faces."""
+    return _predict_faces(crops, models, "dev", "there is nothing to calibrate on")
 
 
 def sample_features(
@@ -124,6 +115,29 @@ def sample_features(
             "umap_y": pa.array(place[:, 1], from_pandas=True),
         }
         parts.append(_table(known, columns, FEATURE_SCHEMA))
+    return pa.concat_tables(parts)
+
+
+def _predict_faces(
+    crops: list[Path], models: Mapping[str, CrossfaceNet], split: Split, otherwise: str
+) -> pa.Table:
+    found = [(folder, open_crops([folder]).filter(pc.field("split") == split)) for folder in crops]
+    total = sum(faces.count_rows() for _, faces in found)
+    parts = []
+    with Progress(f"predict {split}", total=total, unit="face") as progress:
+        for folder, faces in found:
+            if not faces.count_rows():
+                raise DataError(f"{folder}: no face of these crops is in the split {split}, so {otherwise}")
+            known = faces.to_table(columns=["face_id", "dataset", "emotion", "attributes"])
+            for name, outputs in _run(models, faces, known["dataset"].to_pylist()).items():
+                columns = {
+                    "model": [name] * known.num_rows,
+                    "own": list(outputs.own),
+                    "mean": list(outputs.mean),
+                    "others": [None] * known.num_rows if outputs.others is None else list(outputs.others),
+                }
+                parts.append(_table(known, columns, PREDICTION_SCHEMA))
+            progress.update(known.num_rows)
     return pa.concat_tables(parts)
 
 

@@ -20,6 +20,8 @@ class Outputs:
     """Softmax of the head of the image's own dataset; the mean where its dataset has no head."""
     mean: np.ndarray
     """Mean over the heads of their softmax: what is deployed."""
+    others: np.ndarray | None
+    """The same without the own head, which has learnt its dataset's labelling habits; None for one head."""
 
 
 def predict(net: CrossfaceNet, images: Tensor, datasets: Sequence[str], batch_size: int = 256) -> Outputs:
@@ -32,7 +34,7 @@ def predict(net: CrossfaceNet, images: Tensor, datasets: Sequence[str], batch_si
         batch_size: images at a time.
     """
     own_head = head_indices(net, datasets)
-    features, own, mean = [], [], []
+    features, own, mean, others = [], [], [], []
     with _evaluating(net):
         for batch, rows in _batches(net, images, batch_size):
             feature, logits = net(batch)
@@ -43,7 +45,13 @@ def predict(net: CrossfaceNet, images: Tensor, datasets: Sequence[str], batch_si
             features.append(feature.float().cpu())
             mean.append(batch_mean.cpu())
             own.append(torch.where((head >= 0)[:, None], batch_own, batch_mean).cpu())
-    return Outputs(*(torch.cat(part).numpy() for part in (features, own, mean)))
+            others.append(_mean_without(probabilities, head).cpu())
+    return Outputs(
+        features=torch.cat(features).numpy(),
+        own=torch.cat(own).numpy(),
+        mean=torch.cat(mean).numpy(),
+        others=torch.cat(others).numpy() if len(net.heads) > 1 else None,
+    )
 
 
 def extract_features(backbone: nn.Module, images: Tensor, batch_size: int = 256) -> np.ndarray:
@@ -58,6 +66,12 @@ def head_indices(net: CrossfaceNet, datasets: Sequence[str]) -> Tensor:
     """Index of each dataset's head, int64 [n]; -1 where the network has none (or one pooled head)."""
     index = {name: position for position, name in enumerate(net.config.heads)}
     return torch.tensor([index.get(name, -1) for name in datasets], dtype=torch.int64)
+
+
+def _mean_without(probabilities: Tensor, head: Tensor) -> Tensor:
+    """Mean over the heads [heads, n, 7] but one, int64 [n] (-1: over all of them): [n, 7]."""
+    kept = torch.arange(len(probabilities), device=head.device)[:, None] != head
+    return (probabilities * kept[..., None]).sum(0) / kept.sum(0)[:, None]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ def main() -> None:
 
         config = ProbeConfig.parse(arguments.config, "probe")
         for name, value in probe_bias(arguments.crops, config, arguments.out).metrics().items():
-            print(f"{name:<26}{value:.3f}")
+            print(f"{name:<40}{value:.3f}")
 
 
 if __name__ == "__main__":

@@ -7,43 +7,50 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as pad
-import torch
 
 from crossface.bias.document import write_bias
-from crossface.bias.probe import Probe, label_only_rate, probe_dataset, random_parts_control
-from crossface.bias.sampling import bounded_cells
+from crossface.bias.features import FeatureBias, measure_features
+from crossface.bias.probe import Probe, label_only_rate, random_parts_control
 from crossface.bias.shift import class_counts, mutual_information, prior_distances
 from crossface.data.crops import open_crops
 from crossface.data.emotions import EMOTIONS, SPLITS
 from crossface.data.rejects import read_rejects
 from crossface.data.storage import atomic_folder
-from crossface.model.images import decode_crops
-from crossface.model.inference import extract_features
-from crossface.model.networks import build_backbone
-from crossface.probe_bias.capture import capture_matrix
 from crossface.probe_bias.config import ProbeConfig
+from crossface.probe_bias.faces import Faces, sample_faces
+from crossface.progress import say
 
 
 @dataclass(frozen=True)
 class BiasSummary:
     """The few numbers of ``bias.json`` that a run is compared by."""
 
-    untrained: Probe | None
-    capture: Probe | None
+    untrained: FeatureBias
+    capture: FeatureBias
     random_parts: Probe | None
     label_only_rate: float
     mutual_information: float
 
     def metrics(self) -> dict[str, float]:
-        """As flat, finite numbers."""
+        """As flat, finite numbers: those that there are; emotions and pairs by untrained features."""
         flat = {"label_only_rate": self.label_only_rate, "mutual_information_bits": self.mutual_information}
-        for name in ("untrained", "capture", "random_parts"):
-            probe: Probe | None = getattr(self, name)
+        probes = {
+            "untrained": self.untrained.probe,
+            "capture": self.capture.probe,
+            "random_parts": self.random_parts,
+        }
+        probes |= {f"within_{within.emotion}": within.probe for within in self.untrained.within_emotion}
+        for name, probe in probes.items():
             if probe:
                 flat[f"probe_{name}"] = probe.accuracy
                 flat[f"probe_{name}_chance"] = probe.chance
+        for a_distance in self.untrained.a_distance:
+            if a_distance.found:
+                flat[f"a_distance_{a_distance.key}"] = a_distance.found.distance
+        for mmd in self.untrained.mmd:
+            if mmd.found:
+                flat[f"mmd2_{mmd.key}"] = mmd.found.mmd2
+                flat[f"mmd_p_value_{mmd.key}"] = mmd.found.p_value
         return flat
 
 
@@ -64,12 +71,17 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
     emotion = np.asarray(labels["emotion"])
     counts = _counts(labels)
     totals = {name: np.sum(list(splits.values()), axis=0) for name, splits in counts.items()}
-    probes = _probes(faces, config)
+    sample = sample_faces(faces, config)
+    if len(np.unique(sample.dataset)) < 2:
+        say("fewer than two datasets: nothing can be probed")
     summary = BiasSummary(
-        **probes,
+        untrained=_measure(sample, sample.untrained, config, "untrained features"),
+        capture=_measure(sample, sample.capture, config, "capture"),
+        random_parts=_random_parts(sample, config),
         label_only_rate=label_only_rate(dataset, emotion),
         mutual_information=mutual_information(np.stack(list(totals.values()))),
     )
+    untrained, capture = asdict(summary.untrained), asdict(summary.capture)
     document = {
         "datasets": list(counts),
         "emotions": list(EMOTIONS),
@@ -82,7 +94,15 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
             "rate": summary.label_only_rate,
             "largest_share": max(int(n.sum()) for n in totals.values()) / len(dataset),
         },
-        "probes": {name: probe and asdict(probe) for name, probe in probes.items()},
+        "probes": {
+            "untrained": untrained["probe"],
+            "capture": capture["probe"],
+            "random_parts": summary.random_parts and asdict(summary.random_parts),
+        },
+        **{
+            measure: {"untrained": untrained[measure], "capture": capture[measure]}
+            for measure in ("within_emotion", "a_distance", "mmd")
+        },
         "rejects": [row for folder in crops for row in _reject_counts(folder)],
         "settings": config.model_dump(mode="json"),
     }
@@ -102,42 +122,26 @@ def _counts(labels: pa.Table) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def _probes(faces: pad.Dataset, config: ProbeConfig) -> dict[str, Probe | None]:
-    """The probe of untrained features, of capture statistics, and its control, on the same faces."""
-    pool = faces.filter(pc.field("split").isin(config.splits))
-    table = pool.to_table(columns=["face_id", "dataset", "emotion"])
-    chosen = bounded_cells(
-        np.asarray(table["dataset"]), np.asarray(table["emotion"]), config.max_per_cell, config.seed
+def _measure(sample: Faces, features: np.ndarray, config: ProbeConfig, label: str) -> FeatureBias:
+    return measure_features(
+        features, sample.dataset, sample.emotion, sample.group, config, config.seed, label
     )
-    sample = pool.filter(pc.field("face_id").isin(table["face_id"].take(chosen).combine_chunks()))
-    known = sample.to_table(columns=["dataset", "emotion", "group", "capture"])
-    dataset, emotion, group = (np.asarray(known[name]) for name in ("dataset", "emotion", "group"))
-    if not len(dataset):
-        return {"untrained": None, "capture": None, "random_parts": None}
-    torch.manual_seed(config.seed)
-    backbone = build_backbone(config.backbone, config.feature_dim, config.image_size)
-    features = extract_features(backbone, decode_crops(sample, config.image_size))
-    names, sizes = np.unique(dataset, return_counts=True)
-    largest = dataset == names[sizes.argmax()]
-    return {
-        "untrained": probe_dataset(
-            features, dataset, emotion, group, config, config.seed, label="probe of untrained features"
-        ),
-        "capture": probe_dataset(
-            capture_matrix(known["capture"]),
-            dataset,
-            emotion,
-            group,
-            config,
-            config.seed,
-            label="probe of capture",
-        ),
-        "random_parts": random_parts_control(
-            features[largest], emotion[largest], group[largest], len(names), config, config.seed
-        )
-        if len(names) > 1
-        else None,
-    }
+
+
+def _random_parts(sample: Faces, config: ProbeConfig) -> Probe | None:
+    """The control of the probe of untrained features: the largest dataset against itself."""
+    names, sizes = np.unique(sample.dataset, return_counts=True)
+    if len(names) < 2:
+        return None
+    largest = sample.dataset == names[sizes.argmax()]
+    return random_parts_control(
+        sample.untrained[largest],
+        sample.emotion[largest],
+        sample.group[largest],
+        len(names),
+        config,
+        config.seed,
+    )
 
 
 def _reject_counts(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,186 @@
+"""Evaluations of models that never were: everything that a report shows, of as many datasets as one likes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crossface.data.emotions import EMOTIONS
+from crossface.evaluate.calibration import calibrate
+from crossface.evaluate.comparison import compare, gain
+from crossface.evaluate.config import EvaluateConfig, GatePolicy
+from crossface.evaluate.gate import decide
+from crossface.evaluate.label_issues import review_labels
+from crossface.evaluate.metrics import MODELS, measure
+from crossface.evaluate.report import write_report
+from crossface.evaluate.subgroups import score_subgroups
+from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
+
+_PRIORS = np.array([0.1, 0.05, 0.08, 0.37, 0.1, 0.1, 0.2])
+_VERSIONS = {"crossface": "0.1.0", "python": "3.11.9", "torch": "2.11.0"}
+
+
+def write_evaluation(
+    folder: Path, datasets: tuple[str, ...], gain_of_logits: float = 0.5, absent: int | None = None
+) -> dict[str, Any]:
+    """An evaluation whose numbers follow from drawn predictions, and its report.
+
+    Args:
+        folder: made; gets ``bias.json`` too.
+        datasets: their keys, in order.
+        gain_of_logits: how much surer than the baseline the adapted model is of the truth.
+        absent: a class that the first dataset lacks.
+
+    Returns:
+        the content of ``metrics.json``.
+    """
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    faces = {name: _labels(rng, absent if name == datasets[0] else None) for name in datasets}
+    predictions = pa.concat_tables(_predict(rng, faces, model, gain_of_logits) for model in MODELS)
+    models = measure(predictions)
+    for name, probe in zip(MODELS, (0.8, 0.8 - 0.2 * gain_of_logits), strict=True):
+        rows = predictions.filter(pc.field("model") == name)
+        models[name] |= {
+            "adapt": "none" if name == "baseline" else "cda",
+            "backbone": "resnet50",
+            "image_size": 100,
+            "calibration": calibrate(rows, rows),
+            "subgroups": score_subgroups(rows, 30, 0),
+            "probe": _probe(datasets, probe) if len(datasets) > 1 else None,
+            "tables": {} if name == "baseline" else _tables(datasets[:2]),
+        }
+    comparison = compare(predictions, 0)
+    adapted = predictions.filter(pc.field("model") == "adapted")
+    metrics: dict[str, Any] = {
+        "datasets": list(datasets),
+        "emotions": list(EMOTIONS),
+        "models": models,
+        "gain": gain(comparison),
+        "comparison": comparison,
+        "label_issues": review_labels(adapted, 100)[0],
+        "leakage": None,
+        "settings": EvaluateConfig().model_dump(mode="json"),
+        "versions": _VERSIONS,
+    }
+    verdict = decide(metrics, GatePolicy())
+    metrics["verdict"] = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    (folder / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
+    pq.write_table(predictions, folder / "predictions.parquet")
+    pq.write_table(_features(rng, faces), folder / "features.parquet")
+    bias = _bias(rng, faces)
+    (folder / "bias.json").write_text(json.dumps(bias))
+    write_report(folder, bias)
+    return metrics
+
+
+def _labels(rng: np.random.Generator, absent: int | None) -> np.ndarray:
+    priors = _PRIORS * (np.arange(len(EMOTIONS)) != absent)
+    return rng.choice(len(EMOTIONS), 300, p=priors / priors.sum())
+
+
+def _predict(
+    rng: np.random.Generator, faces: dict[str, np.ndarray], model: str, gain_of_logits: float
+) -> pa.Table:
+    parts = []
+    for name, labels in faces.items():
+        sureness = 2.2 + (gain_of_logits if model == "adapted" else 0)
+        own, mean, others = (
+            np.exp(rng.normal(0, 1, (len(labels), 7)) + sureness * np.eye(7)[labels]) for _ in range(3)
+        )
+        people = rng.choice(["female", "male", "unsure"], len(labels), p=[0.55, 0.4, 0.05])
+        columns = {
+            "model": [model] * len(labels),
+            "face_id": [f"{name}/{index}" for index in range(len(labels))],
+            "dataset": [name] * len(labels),
+            "emotion": labels,
+            "own": list((own / own.sum(1, keepdims=True)).astype(np.float32)),
+            "mean": list((mean / mean.sum(1, keepdims=True)).astype(np.float32)),
+            "others": list((others / others.sum(1, keepdims=True)).astype(np.float32)),
+            "attributes": [{"gender": gender, "race": None, "age": None} for gender in people],
+        }
+        parts.append(pa.table(columns, schema=PREDICTION_SCHEMA))
+    return pa.concat_tables(parts)
+
+
+def _tables(datasets: tuple[str, ...]) -> dict[str, Any]:
+    """With every share that a cell can be shaded by."""
+    shares = np.arange(49 * len(datasets)).reshape(len(datasets), 7, 7) / (49 * len(datasets) - 1)
+    return {f"label_extractor/{name}": table.tolist() for name, table in zip(datasets, shares, strict=True)}
+
+
+def _features(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> pa.Table:
+    rows = [
+        {"model": model, "face_id": f"{name}/{index}", "dataset": name, "split": "test", "emotion": label}
+        | {"group": str(index), "features": [0.0]}
+        | {"umap_x": rng.normal(place, 1.5), "umap_y": rng.normal(label, 1.0)}
+        for model in MODELS
+        for place, (name, labels) in enumerate(faces.items())
+        for index, label in enumerate(labels[:80].tolist())
+    ]
+    return pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
+
+
+def _probe(datasets: tuple[str, ...], accuracy: float) -> dict[str, Any]:
+    count = len(datasets)
+    rest = (1 - accuracy) / (count - 1)
+    return {
+        "datasets": list(datasets),
+        "accuracy": accuracy,
+        "low": accuracy - 0.03,
+        "high": accuracy + 0.03,
+        "chance": 1 / count,
+        "null_mean": 1 / count,
+        "null_high": 1 / count + 0.04,
+        "n": 100 * count,
+        "confusion": [
+            [accuracy if row == column else rest for column in range(count)] for row in range(count)
+        ],
+    }
+
+
+def _bias(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> dict[str, Any]:
+    names = tuple(faces)
+    several = len(names) > 1
+    counts = {name: np.bincount(labels, minlength=7).tolist() for name, labels in faces.items()}
+    pairs = [(first, second) for place, first in enumerate(names) for second in names[place + 1 :]]
+    return {
+        "datasets": list(names),
+        "counts": {
+            name: {"train": [10 * n for n in test], "dev": test, "test": test}
+            for name, test in counts.items()
+        },
+        "prior_distances": [
+            {"first": first, "second": second}
+            | {"jensen_shannon": rng.uniform(0, 0.1), "total_variation": rng.uniform(0, 0.3)}
+            for first, second in pairs
+        ],
+        "mutual_information": 0.044,
+        "label_only": {"rate": 0.46, "largest_share": 0.45},
+        "probes": {
+            name: _probe(names, accuracy) if several else None
+            for name, accuracy in (("untrained", 0.93), ("capture", 0.97), ("random_parts", 1 / len(names)))
+        },
+        "within_emotion": {
+            "untrained": [
+                {"emotion": emotion, "probe": _probe(names, 0.9), "reason": None}
+                if several and emotion != "fear"
+                else {"emotion": emotion, "probe": None, "reason": "fewer than two datasets have 10 groups"}
+                for emotion in EMOTIONS
+            ]
+        },
+        "a_distance": {
+            source: [
+                {"first": first, "second": second, "reason": None}
+                | {"found": {"distance": 1.5, "low": 1.4, "high": 1.6, "error": 0.125, "n": 400}}
+                for first, second in pairs
+            ]
+            for source in ("untrained", "capture")
+        },
+        "rejects": [{"dataset": names[0], "stage": "ingest", "reason": "empty_file", "count": 3}],
+        "settings": {"folds": 5, "splits": ["dev", "test"]},
+    }
