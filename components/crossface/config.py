@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossface.errors import ConfigError
 
-
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 """What stands before the host in a URI: a secret, which no message repeats."""
 
