@@ -17,7 +17,7 @@ test: .venv/.test  ## lint, types and tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 data/sample: | .venv/.run
 	$(BIN)/crossface sample-data $@ --faces $(FACES) --seed $(SEED)
