@@ -29,12 +29,13 @@ import numpy as np
 from PIL import Image
 from report import arguments, table, write_ratios
 
-from crossface.crop_faces.capture import capture_statistics, perceptual_hashes
 from crossface.crop_faces.config import CropConfig
 from crossface.crop_faces.crop import crop_faces
-from crossface.crop_faces.faces import crop_photo
-from crossface.crop_faces.photo import Photo
-from crossface.crop_faces.square import Box, Square
+from crossface.crop_faces.rows import crop_row
+from crossface.cropping.capture import capture_statistics, perceptual_hashes
+from crossface.cropping.faces import cut_photo
+from crossface.cropping.photo import Photo
+from crossface.cropping.square import Box, Square
 from crossface.data.crops import ShardWriter
 from crossface.data.emotions import SPLITS
 from crossface.data.records import write_records
@@ -300,7 +301,8 @@ def _phases(root: Path, path: Path, box: tuple[int, int, int, int]) -> list[floa
     perceptual_hashes(crop)
     mark()
     record = _record(path, box, 0) | {"attributes": None}
-    (row,) = crop_photo(data, [record], CropConfig(size=SIZE, margin=MARGIN))
+    (face,) = cut_photo(data, [Box(*box)], CropConfig(size=SIZE, margin=MARGIN))
+    row = crop_row(record, face)
     mark()
     with tempfile.TemporaryDirectory(dir=root) as folder:
         writer = ShardWriter(Path(folder))

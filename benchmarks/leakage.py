@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 from report import arguments, table, write_ratios
 
-from crossface.crop_faces.capture import perceptual_hashes
+from crossface.cropping.capture import perceptual_hashes
 from crossface.data.sample import write_sample_data
 from crossface.find_leakage.candidates import HashClasses, find_candidates
 from crossface.find_leakage.config import LeakageConfig

@@ -35,11 +35,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crossface.data.emotions import EMOTIONS
 from crossface.model.config import NetConfig
+from crossface.model.devices import use_bf16
 from crossface.model.networks import CrossfaceNet
 from crossface.train.config import TrainConfig
 from crossface.train.data import Faces
 from crossface.train.epoch import EpochSums
-from crossface.train.trainer import Trainer, use_bf16
+from crossface.train.trainer import Trainer
 
 FEATURE_DIM = 0  # the pooled feature itself
 DATASETS = ("rafdb", "expw", "affectnet")

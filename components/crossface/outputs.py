@@ -1,6 +1,7 @@
 """Output artifacts of a component, as KFP and kfp.local want them. Knows their shape, not KFP."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,12 @@ class MetricsArtifact(Protocol):
     path: str
 
 
+class FileArtifact(Protocol):
+    """The part of any KFP artifact that is used."""
+
+    path: str
+
+
 def fill_metrics(artifact: MetricsArtifact, values: Mapping[str, float]) -> None:
     """Put finite numbers into the metadata, where KFP shows them, and into the file.
 
@@ -20,3 +27,8 @@ def fill_metrics(artifact: MetricsArtifact, values: Mapping[str, float]) -> None
     """
     artifact.metadata.update(values)
     Path(artifact.path).write_text(json.dumps(dict(values)))
+
+
+def copy_file(file: Path, artifact: FileArtifact) -> None:
+    """Make a file an output of its own, such as a page that KFP shows."""
+    shutil.copyfile(file, artifact.path)

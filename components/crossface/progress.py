@@ -64,6 +64,20 @@ class Progress:
         say(line.rstrip())
 
 
+class Clock:
+    """Seconds that parts of a step took, in their order."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """A part has ended that began with the last one's end, or with the clock."""
+        now = time.monotonic()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

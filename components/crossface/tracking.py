@@ -10,6 +10,7 @@ except where the step is about the server itself (``required=True``).
 import math
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +32,12 @@ VARIANT_TAG = "crossface.variant"
 PARENT_TAG = "mlflow.parentRunId"
 OURS_TAG = "crossface.opened"
 """On parent runs that we opened ourselves, and so close ourselves."""
+EVALUATION_FOLDER = "evaluation"
+"""Of a run's artifacts: what an evaluation wrote."""
+EVALUATION_FILES = ("metrics.json", "predictions.parquet")
+"""What of it is needed to compare a model with another."""
+CHAMPION = "champion"
+"""Alias of the version of a registered model that is in use."""
 _NAME_TAG = "mlflow.runName"
 _PARAM_LIMIT = 6000  # characters of a parameter's value that MLflow stores
 _BATCH = 100  # parameters a request
@@ -82,6 +89,12 @@ class StepRun:
         """Log the crops artifacts that a step reads, by what their step said of them in the metadata."""
         for artifact in crops:
             self.log_dataset(artifact.metadata["dataset"], artifact.uri, artifact.metadata["digest"])
+
+    def log_evaluation(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Upload an evaluation folder, with its numbers and its verdict."""
+        self.log_metrics(metrics)
+        self.set_tags(tags)
+        self.log_artifact(folder, EVALUATION_FOLDER)
 
     def end(self, status: str) -> None:
         """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
@@ -147,6 +160,36 @@ def find_parent_run(client: MlflowClient, pipeline_run_id: str) -> Run | None:
     found = client.search_runs([experiment_id(client)], query, max_results=1000)
     parents = [run for run in found if PARENT_TAG not in run.data.tags]
     return min(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+
+
+@contextmanager
+def champion(name: str) -> Iterator[tuple[Path, str] | None]:
+    """What was kept of the evaluation of a registered model's champion, and its version.
+
+    Args:
+        name: of the registered model; empty for none.
+
+    Yields:
+        a folder with ``metrics.json`` and ``predictions.parquet``, which lasts as long as the block, and the
+        version; None where there is no such model or it has no champion.
+
+    Raises:
+        MlflowException: the registry cannot be reached, or its files are gone.
+    """
+    client = MlflowClient()
+    if not name or not client.search_registered_models(f"name = '{name}'"):
+        yield None
+        return
+    version = client.get_registered_model(name).aliases.get(CHAMPION)
+    if version is None:
+        yield None
+        return
+    run_id = client.get_model_version(name, version).run_id
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in EVALUATION_FILES:
+            # where in the folder it comes to lie depends on the store
+            found = client.download_artifacts(run_id, f"{EVALUATION_FOLDER}/{file}", scratch)
+        yield Path(found).parent, str(version)
 
 
 def step_runs(client: MlflowClient, pipeline_run_id: str, step: str) -> list[Run]:

@@ -27,8 +27,8 @@ class LocalRun:
     """A pipeline run that ended well."""
 
     run_id: str
-    evaluation: Path
-    """The folder that evaluate wrote."""
+    folder: Path
+    """What the step with the report wrote."""
     report: Path
 
 
@@ -70,7 +70,7 @@ def _open_parent_run(run_id: str, runs: Path) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     uri, name = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_EXPERIMENT_NAME"]
     try:
-        with _impatient():
+        with impatient():
             client = MlflowClient()
             # without a server, MLflow would put a store's files into the working directory
             if uri.startswith("sqlite:") and client.get_experiment_by_name(name) is None:
@@ -81,7 +81,7 @@ def _open_parent_run(run_id: str, runs: Path) -> None:
 
 
 @contextlib.contextmanager
-def _impatient() -> Iterator[None]:
+def impatient() -> Iterator[None]:
     """Give MLflow one try of ten seconds; by default it takes minutes to give a server up."""
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     added = {key: value for key, value in limits.items() if key not in os.environ}
@@ -98,17 +98,24 @@ def _first_line(error: Exception) -> str:
 
 
 def run_locally(
-    run_id: str, pipeline: Any, arguments: Mapping[str, Any], runs: Path, runner: Any, caching: bool
+    run_id: str,
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    runs: Path,
+    runner: Any,
+    caching: bool,
+    report: str = "evaluation/report.html",
 ) -> LocalRun:
     """Run a pipeline with kfp.local.
 
     Args:
         run_id: from :func:`open_run`.
-        pipeline: what ``training_pipeline`` returned.
+        pipeline: what ``training_pipeline`` or another returned.
         arguments: of the pipeline.
         runs: folder for artifacts, cache, logs and reports.
         runner: a kfp.local runner.
         caching: whether steps that ran before with the same code, parameters and inputs may be skipped.
+        report: the page that the run is about, in the output of a step that is never cached.
 
     Raises:
         RunFailedError: a step failed.
@@ -132,7 +139,7 @@ def run_locally(
         except RuntimeError as error:
             said = "\n".join(dict.fromkeys(console.failures)) or str(error)
             raise RunFailedError(f"{said}\nthe whole log is {shown(log)}") from None
-    return _collect(run_id, runs)
+    return _collect(run_id, runs, report)
 
 
 @contextlib.contextmanager
@@ -150,14 +157,13 @@ def _logging_to(stream: Console) -> Iterator[None]:
         root.setLevel(before)
 
 
-def _collect(run_id: str, runs: Path) -> LocalRun:
-    """Find what evaluate wrote (it is never cached), and copy the report to where it is easily found."""
-    (written,) = (runs / "artifacts" / run_id).glob("**/evaluation/report.html")
-    evaluation = written.parent
-    report = runs / "reports" / f"{run_id}.html"
-    report.parent.mkdir(exist_ok=True)
-    shutil.copyfile(evaluation / "report.html", report)
-    return LocalRun(run_id, evaluation, report)
+def _collect(run_id: str, runs: Path, report: str) -> LocalRun:
+    """Find the report, and copy it to where it is easily found."""
+    (written,) = (runs / "artifacts" / run_id).glob(f"**/{report}")
+    copy = runs / "reports" / f"{run_id}.html"
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copyfile(written, copy)
+    return LocalRun(run_id, written.parent, copy)
 
 
 def shown(path: Path) -> str:

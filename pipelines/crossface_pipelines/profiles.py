@@ -16,16 +16,22 @@ STEP_IMAGES = {
     "probe_bias": "torch",
     "train": "torch",
     "evaluate": "torch",
+    "chart": "torch",
     "register": "torch",
+    "pin_model": "data",
+    "score": "torch",
     "finalize": "data",
 }
 """Logical image of each step."""
 
-_SHARED_CODE = ("data", "model", "bias", "config.py", "errors.py", "outputs.py", "progress.py", "tracking.py")
+_SHARED_CODE = (
+    *("data", "cropping", "model", "bias", "gate", "bootstrap.py", "config.py", "errors.py", "markdown.py"),
+    *("outputs.py", "progress.py", "tracking.py"),
+)
 _NOT_RUN = {"__pycache__", "sample"}
 _PACKAGES = (
-    *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "pillow", "py7zr", "pyarrow", "scikit-learn"),
-    *("scipy", "timm", "torch", "torchvision"),
+    *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "onnxruntime", "pillow", "py7zr", "pyarrow"),
+    *("scikit-learn", "scipy", "timm", "torch", "torchvision"),
 )
 
 

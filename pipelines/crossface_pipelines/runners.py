@@ -20,6 +20,11 @@ def make_runner(kind: str, params: TrainingParams, caching: bool) -> tuple[Any, 
     """
     if kind == "docker":
         return _docker_runner(params), container_profile(IMAGES, caching)
+    return process_runner(caching)
+
+
+def process_runner(caching: bool) -> tuple[Any, Profile]:
+    """Steps as processes of this environment."""
     from kfp import local
 
     return local.SubprocessRunner(use_venv=False), source_profile(caching)

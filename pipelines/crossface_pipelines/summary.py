@@ -12,11 +12,19 @@ from crossface_pipelines.local import LocalRun, shown
 
 
 def text(run: LocalRun, tracking_uri: str, model_name: str) -> str:
-    """The table of a run, its report, the registered version or why there is none, and how to open MLflow."""
-    metrics = json.loads((run.evaluation / "metrics.json").read_text())
+    """The table of a run, its report, the registered version or why there is none, and how to open MLflow.
+
+    Args:
+        run: what ran.
+        tracking_uri: of MLflow.
+        model_name: in the registry; empty for a pipeline that registers none.
+    """
+    metrics = json.loads((run.folder / "metrics.json").read_text())
     lines = ["", *accuracy_table(metrics), "", *probe_lines(metrics), ""]
-    lines += [f"report      {shown(run.report)}", f"registered  {_registered(run, metrics, model_name)}"]
-    lines += [f"MLflow      {_open_mlflow(tracking_uri)}"]
+    lines.append(f"report      {shown(run.report)}")
+    if model_name:
+        lines.append(f"registered  {_registered(run, metrics, model_name)}")
+    lines += [f"MLflow      {open_mlflow(tracking_uri)}"]
     return "\n".join(lines)
 
 
@@ -63,16 +71,13 @@ def adapted_name(metrics: Mapping) -> str:
 def _registered(run: LocalRun, metrics: Mapping, model_name: str) -> str:
     verdict = metrics["verdict"]
     if not verdict["passed"]:
-        broken = [
-            reason.removeprefix("Broken: ") for reason in verdict["reasons"] if reason.startswith("Broken")
-        ]
-        return "no: " + " ".join(broken)
+        return f"no. {verdict['sentence']}"
     tags = [found.data.tags for found in tracking.step_runs(MlflowClient(), run.run_id, "register")]
     version = tags[0]["crossface.model_version"]
     return f"{model_name} version {version}"
 
 
-def _open_mlflow(tracking_uri: str) -> str:
+def open_mlflow(tracking_uri: str) -> str:
     """The address of a server, or the command that serves a store, as one would type it here."""
     if tracking_uri.startswith("http"):
         return tracking_uri

@@ -1,7 +1,9 @@
 """Evaluations of models that never were: everything that a report shows, of as many datasets as one likes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,20 +14,29 @@ import pyarrow.parquet as pq
 from crossface.data.emotions import EMOTIONS
 from crossface.evaluate.calibration import calibrate
 from crossface.evaluate.comparison import compare, gain
-from crossface.evaluate.config import EvaluateConfig, GatePolicy
-from crossface.evaluate.gate import decide
+from crossface.evaluate.config import EvaluateConfig
+from crossface.evaluate.contenders import contender_name
+from crossface.evaluate.cross_dataset import cross_dataset
 from crossface.evaluate.label_issues import review_labels
 from crossface.evaluate.metrics import MODELS, measure
 from crossface.evaluate.report import write_report
 from crossface.evaluate.subgroups import score_subgroups
 from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
+from crossface.gate.champion import Judged
+from crossface.gate.judge import judge
+from crossface.gate.policy import GatePolicy
 
 _PRIORS = np.array([0.1, 0.05, 0.08, 0.37, 0.1, 0.1, 0.2])
 _VERSIONS = {"crossface": "0.1.0", "python": "3.11.9", "torch": "2.11.0"}
 
 
 def write_evaluation(
-    folder: Path, datasets: tuple[str, ...], gain_of_logits: float = 0.5, absent: int | None = None
+    folder: Path,
+    datasets: tuple[str, ...],
+    gain_of_logits: float = 0.5,
+    absent: int | None = None,
+    study: bool = False,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """An evaluation whose numbers follow from drawn predictions, and its report.
 
@@ -34,41 +45,60 @@ def write_evaluation(
         datasets: their keys, in order.
         gain_of_logits: how much surer than the baseline the adapted model is of the truth.
         absent: a class that the first dataset lacks.
+        study: whether there are models of some of the datasets, and of other methods.
+        sizes: test faces of a dataset, where not 300.
 
     Returns:
         the content of ``metrics.json``.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    faces = {name: _labels(rng, absent if name == datasets[0] else None) for name in datasets}
-    predictions = pa.concat_tables(_predict(rng, faces, model, gain_of_logits) for model in MODELS)
-    models = measure(predictions)
-    for name, probe in zip(MODELS, (0.8, 0.8 - 0.2 * gain_of_logits), strict=True):
+    faces = {
+        name: _labels(rng, absent if name == datasets[0] else None, sizes.get(name, 300)) for name in datasets
+    }
+    trained = {"baseline": ("none", datasets), "adapted": ("cda", datasets)}
+    if study:
+        trained |= _studied(datasets)
+    predictions = pa.concat_tables(_predict(rng, faces, model, gain_of_logits) for model in trained)
+    models = {}
+    for name, (adapt, trained_on) in trained.items():
         rows = predictions.filter(pc.field("model") == name)
-        models[name] |= {
-            "adapt": "none" if name == "baseline" else "cda",
+        probe = 0.8 if adapt == "none" else 0.8 - 0.2 * gain_of_logits
+        models[name] = {
+            **measure(rows),
+            "adapt": adapt,
             "backbone": "resnet50",
             "image_size": 100,
+            "datasets": list(trained_on),
+            "training_seconds": 3600.0,
             "calibration": calibrate(rows, rows),
             "subgroups": score_subgroups(rows, 30, 0),
             "probe": _probe(datasets, probe) if len(datasets) > 1 else None,
             "tables": {} if name == "baseline" else _tables(datasets[:2]),
         }
+    others = {name: models.pop(name) for name in trained if name not in MODELS}
     comparison = compare(predictions, 0)
     adapted = predictions.filter(pc.field("model") == "adapted")
     metrics: dict[str, Any] = {
         "datasets": list(datasets),
         "emotions": list(EMOTIONS),
         "models": models,
+        "others": others,
+        "cross_dataset": cross_dataset(models, others, predictions, 0),
         "gain": gain(comparison),
         "comparison": comparison,
         "label_issues": review_labels(adapted, 100)[0],
         "leakage": None,
+        "test_manifest": "0" * 64,
+        "data": [_provenance(name) for name in datasets[:-1]] + [None],
+        "inference": {"precision": "bf16", "requested": "auto", "faces": 256}
+        | {"max_probability_difference": 0.0081, "changed_expressions": 1 / 256},
+        "seconds": {"predictions": 12.5},
         "settings": EvaluateConfig().model_dump(mode="json"),
         "versions": _VERSIONS,
     }
-    verdict = decide(metrics, GatePolicy())
-    metrics["verdict"] = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    champion = Judged("7", metrics, predictions.filter(pc.field("model") == "baseline")) if study else None
+    metrics["verdict"] = judge(Judged("", metrics, adapted), champion, GatePolicy()).as_dict()
     (folder / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     pq.write_table(predictions, folder / "predictions.parquet")
     pq.write_table(_features(rng, faces), folder / "features.parquet")
@@ -78,9 +108,25 @@ def write_evaluation(
     return metrics
 
 
-def _labels(rng: np.random.Generator, absent: int | None) -> np.ndarray:
+def _studied(datasets: tuple[str, ...]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """How the models of a study were trained, by name: method and datasets."""
+    alone = [("none", (name,)) for name in datasets]
+    rests = [tuple(other for other in datasets if other != name) for name in datasets]
+    left_out = [(adapt, rest) for rest in rests for adapt in ("none", "cda")]
+    trained = [*alone, *left_out, ("heads", datasets), ("dann", datasets)]
+    return {contender_name(adapt, names, datasets): (adapt, names) for adapt, names in trained}
+
+
+def _provenance(dataset: str) -> dict[str, Any]:
+    steps = [
+        {"step": step, "digest": "0123456789abcdef" * 2, "seconds": 61.0} for step in ("ingest", "crop_faces")
+    ]
+    return {"dataset": dataset, "format": "imagefolder", "revision": "2026-01", "steps": steps}
+
+
+def _labels(rng: np.random.Generator, absent: int | None, count: int) -> np.ndarray:
     priors = _PRIORS * (np.arange(len(EMOTIONS)) != absent)
-    return rng.choice(len(EMOTIONS), 300, p=priors / priors.sum())
+    return rng.choice(len(EMOTIONS), count, p=priors / priors.sum())
 
 
 def _predict(
@@ -89,6 +135,8 @@ def _predict(
     parts = []
     for name, labels in faces.items():
         sureness = 2.2 + (gain_of_logits if model == "adapted" else 0)
+        if (model.startswith("none on") and not model.endswith(name)) or model.endswith(f"without {name}"):
+            sureness -= 0.8  # it has never seen this dataset
         own, mean, others = (
             np.exp(rng.normal(0, 1, (len(labels), 7)) + sureness * np.eye(7)[labels]) for _ in range(3)
         )
@@ -143,6 +191,19 @@ def _probe(datasets: tuple[str, ...], accuracy: float) -> dict[str, Any]:
     }
 
 
+def _full(datasets: tuple[str, ...]) -> dict[str, Any]:
+    probe = {key: value for key, value in _probe(datasets, 0.951).items() if not key.startswith("null_")}
+    mix = {
+        "accuracy": 0.962,
+        "low": 0.955,
+        "high": 0.969,
+        "label_only": 0.47,
+        "largest_share": 0.44,
+        "n": 12345,
+    }
+    return probe | {"natural": mix, "train_faces": 45678, "epochs": 30, "seconds": 99.5}
+
+
 def _bias(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> dict[str, Any]:
     names = tuple(faces)
     several = len(names) > 1
@@ -165,6 +226,7 @@ def _bias(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> dict[str, A
             name: _probe(names, accuracy) if several else None
             for name, accuracy in (("untrained", 0.93), ("capture", 0.97), ("random_parts", 1 / len(names)))
         },
+        "full": _full(names) if several else None,
         "within_emotion": {
             "untrained": [
                 {"emotion": emotion, "probe": _probe(names, 0.9), "reason": None}
@@ -182,5 +244,5 @@ def _bias(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> dict[str, A
             for source in ("untrained", "capture")
         },
         "rejects": [{"dataset": names[0], "stage": "ingest", "reason": "empty_file", "count": 3}],
-        "settings": {"folds": 5, "splits": ["dev", "test"]},
+        "settings": {"backbone": "resnet50", "folds": 5, "splits": ["dev", "test"]},
     }

@@ -17,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
-from crossface.crop_faces.capture import capture_statistics, perceptual_hashes
 from crossface.crop_faces.config import CropConfig
 from crossface.crop_faces.crop import crop_faces
-from crossface.crop_faces.detection import CenterFace
-from crossface.crop_faces.faces import crop_photo
-from crossface.crop_faces.photo import Photo, UnreadableError
-from crossface.crop_faces.pool import Cropper
-from crossface.crop_faces.square import Box, Cut, OutsideError, Square
+from crossface.crop_faces.rows import crop_row
+from crossface.cropping.capture import capture_statistics, perceptual_hashes
+from crossface.cropping.detection import CenterFace
+from crossface.cropping.faces import cut_photo
+from crossface.cropping.photo import Photo, UnreadableError
+from crossface.cropping.pool import Cropper
+from crossface.cropping.square import Box, Cut, OutsideError, Square
 from crossface.data.crops import CROP_SCHEMA, ShardWriter, iter_image_bytes, open_crops
 from crossface.data.emotions import EMOTIONS
 from crossface.data.records import write_records
@@ -51,7 +52,7 @@ def record(uri, box=None, face_id="demo/a", split="train", emotion=3) -> dict:
 
 
 def crop_one(path, box=None, **config):
-    ((face,),) = Cropper(Path(), CropConfig(**config)).crop([(str(path), [record(path, box)])])
+    ((face,),) = Cropper(Path(), CropConfig(**config), crop_row).crop([(str(path), [record(path, box)])])
     return face
 
 
@@ -207,8 +208,8 @@ def test_images_of_other_kinds_are_rejected(tmp_path):
         Image.new("RGB", (9, 9)).save(tmp_path / f"{form}.jpg", format=form)
     for name, words in {
         "float.tif": "no agreed white",
-        "EPS.jpg": "cannot identify",
-        "PCX.jpg": "cannot identify",
+        "EPS.jpg": "of another kind",
+        "PCX.jpg": "of another kind",
     }.items():
         reject = crop_one(tmp_path / name)
         assert reject.reason == Reason.UNREADABLE_IMAGE
@@ -344,7 +345,9 @@ def test_faces_without_a_box_are_the_detected_ones_largest_first(tmp_path):
     path = marked(tmp_path / "a.png", (400, 200, 240, 300), size=(1280, 960))
     boxes = [None, (10, 10, 50, 50), None, None, None]
     records = [record(path, box, f"demo/{number}") for number, box in enumerate(boxes)]
-    faces = crop_photo(path.read_bytes(), records, CropConfig(margin=0), three_faces)
+    places = [None if box is None else Box(*box) for box in boxes]
+    cut = cut_photo(path.read_bytes(), places, CropConfig(margin=0), three_faces)
+    faces = [crop_row(one, face) for one, face in zip(records, cut, strict=True)]
     assert [face["capture"]["face_px"] for face in faces[:4]] == [300, 50, 180, 100]  # twice as in 640 px
     assert red_extent(faces[0]) == pytest.approx((10, 90, 0, 100), abs=0.7)
     assert faces[4].reason == Reason.NO_FACE
@@ -557,9 +560,8 @@ def test_photo_is_decoded_once_for_all_its_faces(tmp_path, monkeypatch):
     made = []
     plain = Image._getdecoder
     monkeypatch.setattr(Image, "_getdecoder", lambda *args: made.append(args[1]) or plain(*args))
-    faces = crop_photo(
-        path.read_bytes(), [record(path, (x, 0, 50, 50), f"demo/{x}") for x in (0, 50, 100)], CropConfig()
-    )
+    records = [record(path, (x, 0, 50, 50), f"demo/{x}") for x in (0, 50, 100)]
+    (faces,) = Cropper(Path(), CropConfig(), crop_row).crop([(str(path), records)])
     assert [kind for kind in made if kind != "raw"] == ["jpeg"]
     assert [face["face_id"] for face in faces] == ["demo/0", "demo/50", "demo/100"]
 
@@ -624,7 +626,7 @@ import multiprocessing, os, signal, threading, time
 from pathlib import Path
 from crossface.crop_faces.config import CropConfig
 from crossface.crop_faces.crop import crop_faces
-from crossface.crop_faces.detection import CenterFace
+from crossface.cropping.detection import CenterFace
 
 def kill():
     while not multiprocessing.active_children():
@@ -641,7 +643,7 @@ if __name__ == "__main__":
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert CrossfaceError.__name__ in done.stderr
-    message = "a worker process was killed (often for want of memory: lower crop.workers) at or after photo"
+    message = "a worker process was killed (often for want of memory: lower workers) at or after photo"
     assert any(f"{message} {photo}" in done.stderr for photo in photos)
     assert not (tmp_path / "out").exists()
 

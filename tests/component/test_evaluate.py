@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import sys
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
-from crossface.crop_faces.capture import perceptual_hashes
+from crossface.cropping.capture import perceptual_hashes
 from crossface.data.crops import CAPTURE, CROP_SCHEMA, ShardWriter
 from crossface.data.leakage import LeakageCounts, read_leakage
 from crossface.data.rejects import write_rejects
@@ -28,14 +29,16 @@ from crossface.evaluate.calibration import calibrate
 from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.copies import caution, copies
-from crossface.evaluate.evaluation import Evaluation, evaluate, probe_features
-from crossface.evaluate.gate import decide
+from crossface.evaluate.evaluation import Evaluation, evaluate, measure_bias
 from crossface.evaluate.label_issues import review_labels
 from crossface.evaluate.metrics import measure, stack
 from crossface.evaluate.report import write_report
 from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
 from crossface.find_leakage.config import LeakageConfig
 from crossface.find_leakage.find import find_leakage
+from crossface.gate.champion import Judged
+from crossface.gate.judge import judge
+from crossface.gate.verdict import Rule, Verdict
 from crossface.model.config import NetConfig
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
@@ -87,10 +90,19 @@ def write_crops(
     return folder
 
 
-def write_model(folder: Path, adapt: str, heads: tuple[str, ...], image_size: int) -> Path:
-    torch.manual_seed(len(heads))
+def write_model(
+    folder: Path, adapt: str, heads: tuple[str, ...], image_size: int, datasets: tuple[str, ...] = ()
+) -> Path:
+    torch.manual_seed(len(heads) + len(datasets))
     folder.mkdir()
-    config = NetConfig(backbone="resnet8", feature_dim=8, image_size=image_size, heads=heads, adapt=adapt)
+    config = NetConfig(
+        backbone="resnet8",
+        feature_dim=8,
+        image_size=image_size,
+        heads=heads,
+        adapt=adapt,
+        datasets=datasets,
+    )
     save_model(CrossfaceNet(config), folder)
     return folder
 
@@ -168,15 +180,15 @@ class Page(HTMLParser):
 def test_metrics_follow_from_the_tables(inputs, metrics):
     predictions = pq.read_table(inputs.out / "predictions.parquet", schema=PREDICTION_SCHEMA)
     features = pq.read_table(inputs.out / "features.parquet", schema=FEATURE_SCHEMA)
-    for model, found in measure(predictions).items():
-        assert metrics["models"][model]["per_dataset"] == found["per_dataset"]
-        assert metrics["models"][model]["average"] == found["average"]
-        probe = json.loads(json.dumps(vars(probe_features(features, model, CONFIG))))
-        assert metrics["models"][model]["probe"] == probe
+    for model, found in metrics["models"].items():
+        scores = measure(predictions.filter(pc.field("model") == model), CONFIG.seed)
+        bias = asdict(measure_bias(features, model, CONFIG))
+        for key, value in json.loads(json.dumps(scores | bias)).items():
+            assert found[key] == value
     assert metrics["comparison"] == compare(predictions, CONFIG.seed)
     assert metrics["gain"] == gain(metrics["comparison"])
-    verdict = decide(metrics, CONFIG.gate)
-    assert metrics["verdict"] == {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    candidate = Judged("", metrics, predictions.filter(pc.field("model") == "adapted"))
+    assert metrics["verdict"] == judge(candidate, None, CONFIG.gate, CONFIG.seed).as_dict()
 
 
 def recomputed(truth: list[int], rows: list[list[float]]) -> dict[str, float]:
@@ -356,8 +368,8 @@ def test_report_shows_the_numbers_of_metrics_json(inputs, metrics):
         scores = metrics["models"][model]["per_dataset"]["dark"]["mean"]
         assert f"{100 * scores['balanced_accuracy']:.1f}" in page.text
         assert f"{100 * metrics['models'][model]['probe']['accuracy']:.1f}" in page.text
-    for reason in metrics["verdict"]["reasons"]:
-        assert reason in page.text
+    for rule in metrics["verdict"]["rules"]:
+        assert rule["sentence"] in page.text
     assert "umap_neighbours 5" in page.text
 
 
@@ -384,10 +396,46 @@ def test_a_hostile_dataset_name_is_text(inputs):
     )
 
 
-def test_same_seed_same_evaluation(inputs, tmp_path):
+def test_a_study_is_scored_on_every_dataset(inputs, tmp_path):
+    names = ("dark", HOSTILE)
+    others = [
+        write_model(tmp_path / "dark", "none", ("pooled",), 32, ("dark",)),
+        write_model(tmp_path / "hostile", "none", ("pooled",), 32, (HOSTILE,)),
+        write_model(tmp_path / "cda", "cda", ("dark",), 32, ("dark",)),
+        write_model(tmp_path / "heads", "heads", names, 32, names),
+    ]
+    models = (inputs.baseline, inputs.adapted)
+    found = evaluate(inputs.crops, *models, inputs.bias, CONFIG, tmp_path / "out", None, others).metrics
+    alone = ["none on dark", f"none on {HOSTILE}"]
+    assert list(found["others"]) == [*alone, "cda on dark", "heads"]
+    study = found["cross_dataset"]
+    assert (study["alone"]["models"], study["methods"]) == (alone, ["heads"])
+    assert {name: (pair["baseline"], pair["adapted"]) for name, pair in study["left_out"].items()} == {
+        HOSTILE: ("none on dark", "cda on dark")
+    }
+    assert found["others"]["heads"]["probe"]
+    assert not found["others"]["none on dark"]["probe"]
+    predictions = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
+    for row, model in enumerate(alone):
+        for column, dataset in enumerate(names):
+            part = predictions[(predictions.model == model) & (predictions.dataset == dataset)]
+            right = accuracy_score(part.emotion, np.stack(part["mean"]).argmax(1))
+            assert study["alone"]["scores"]["accuracy"][row][column] == pytest.approx(right)
+    page = Page(tmp_path / "out" / "report.html")
+    for words in ("Across datasets", "What is lost on another dataset", "A dataset that was never seen"):
+        assert words in page.text
+    assert "Across datasets" not in Page(inputs.out / "report.html").text
+    with pytest.raises(DataError, match=r"heads: there is another model of this training \(heads\)"):
+        evaluate(inputs.crops, *models, inputs.bias, CONFIG, tmp_path / "twice", None, [*others, others[3]])
+
+
+def test_same_seed_same_evaluation(inputs, metrics, tmp_path):
     inputs.evaluate(tmp_path / "again")
-    for name in ("metrics.json", "report.html", "summary.md"):
-        assert (tmp_path / "again" / name).read_text() == (inputs.out / name).read_text()
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again.pop("seconds").keys() == metrics["seconds"].keys()
+    assert again == {name: value for name, value in metrics.items() if name != "seconds"}
+    for name in ("predictions.parquet", "features.parquet", "summary.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (inputs.out / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -396,7 +444,8 @@ def test_same_seed_same_evaluation(inputs, tmp_path):
 )
 def test_report_of_a_better_and_a_worse_model(inputs, metrics, tmp_path, gain, passed, words):
     metrics["gain"] = {"gain": gain, "low": gain - 0.01, "high": gain + 0.01}
-    metrics["verdict"] = {"passed": passed, "reasons": ["Because."]}
+    rules = [Rule("floor", passed, "because.")]
+    metrics["verdict"] = Verdict.of(rules, "", "It is good.").as_dict()
     text = inputs.report(metrics, tmp_path).text
     assert words in text
     assert f"May it be promoted? {'Yes' if passed else 'No'}" in text

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from crossface.crop_faces.capture import perceptual_hashes
+from crossface.cropping.capture import perceptual_hashes
 from crossface.data.crops import ShardWriter
 from crossface.data.leakage import DROPPED_SCHEMA, PAIR_SCHEMA, dropped_faces
 from crossface.errors import ConfigError, DataError

@@ -7,11 +7,19 @@ import shutil
 import urllib.request
 from itertools import pairwise
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from made_up import write_evaluation
+from sklearn.metrics import auc, roc_auc_score
 
-from crossface.evaluate.downloads import csv_text
-from crossface.evaluate.summary import confusion_of_test_faces, markdown
+from crossface.chart.curves import read_curves
+from crossface.data.emotions import EMOTIONS
+from crossface.errors import DataError
+from crossface.evaluate.downloads import csv_text, downloads
+from crossface.evaluate.paper import PAPER_TEST_FACES
+from crossface.evaluate.summary import markdown
 
 DATASETS = {
     "ten": (
@@ -29,7 +37,11 @@ def evaluations(tmp_path_factory):
     found = {name: (root / name, write_evaluation(root / name, keys)) for name, keys in DATASETS.items()}
     worse = {"gain_of_logits": -0.6, "absent": 2}
     return found | {
-        "worse": (root / "worse", write_evaluation(root / "worse", ("rafdb", "<i>expw"), **worse))
+        "worse": (root / "worse", write_evaluation(root / "worse", ("rafdb", "<i>expw"), **worse)),
+        "paper": (
+            root / "paper",
+            write_evaluation(root / "paper", tuple(PAPER_TEST_FACES), study=True, sizes=PAPER_TEST_FACES),
+        ),
     }
 
 
@@ -86,7 +98,7 @@ def test_page_is_whole_and_quiet(visit, evaluations, name):
     assert linked == sections
 
 
-@pytest.mark.parametrize("name", ["ten", "one"])
+@pytest.mark.parametrize("name", ["ten", "one", "paper"])
 def test_a_phone_does_not_scroll_sideways(visit, name):
     page = visit(name, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") == 400
@@ -115,10 +127,13 @@ def test_the_first_link_skips_to_the_findings(visit):
     page.wait_for_function("document.activeElement.tagName === 'MAIN'")
 
 
-@pytest.mark.parametrize(("width", "colours"), [(1440, "light"), (1440, "dark"), (400, "light")])
-def test_axe_finds_nothing_serious(visit, width, colours):
+@pytest.mark.parametrize(
+    ("name", "width", "colours"),
+    [("worse", 1440, "light"), ("worse", 1440, "dark"), ("worse", 400, "light"), ("paper", 1440, "dark")],
+)
+def test_axe_finds_nothing_serious(visit, name, width, colours):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    found = axe.Axe().run(visit("worse", width, colours)).response
+    found = axe.Axe().run(visit(name, width, colours)).response
     grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
     assert {fault["id"]: [node["html"] for node in fault["nodes"][:3]] for fault in grave} == {}
     assert "color-contrast" in {rule["id"] for rule in found["passes"]}
@@ -164,6 +179,57 @@ def test_downloads_hold_the_numbers_of_metrics_json(visit, evaluations):
         assert row["p"] == (str(found["mcnemar"]["p"]) if tested else "")
 
 
+def test_the_network_that_names_datasets_stands_beside_the_probes(evaluations):
+    folder, metrics = evaluations["ten"]
+    page, figure = ((folder / name).read_text() for name in ("report.html", "figures/probe.svg"))
+    assert "for 95.1% of 1,000 test faces (95% interval 92.1 to 98.1); chance is 10.0%," in page
+    assert "Of all 12,345 test faces as they are, the same network names 96.2% rightly (95.5 to 96.9)" in page
+    assert "the label alone gives 47.0%, and always the largest dataset 44.0%" in page
+    assert "the paper" not in page[page.index("resnet50, 30 epochs") :]
+    assert 'id="named-full"' in page
+    assert "Full network, trained<" in figure
+    files = downloads(metrics, json.loads((folder / "bias.json").read_text()))
+    with urllib.request.urlopen(files["probes"].href) as data:
+        row = list(csv.DictReader(io.StringIO(data.read().decode(), newline="")))[-1]
+    assert (row["reads"], row["accuracy"], row["null_high"]) == ("Full network, trained", "0.951", "")
+    assert "A network trained to name" not in (evaluations["one"][0] / "report.html").read_text()
+
+
+def cells(page, caption: str) -> list[list[str]]:
+    """The body of a table, by what its caption begins with."""
+    table = page.locator("table").filter(has=page.locator("caption", has_text=caption)).first
+    rows = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    return table.locator("tbody tr").evaluate_all(rows)
+
+
+def test_the_paper_s_numbers_stand_beside_ours_where_the_data_are_the_paper_s(visit, evaluations):
+    page, metrics = visit("paper"), evaluations["paper"][1]
+    rows = {(row[0], row[1]): row[2:] for row in cells(page, "Accuracy by what was trained on")}
+    ours = metrics["others"]["none on rafdb"]["per_dataset"]["expw"]["mean"]["accuracy"]
+    assert rows["rafdb", "none"][1] == f"{100 * ours:.1f} (54.5)"  # Table 2
+    assert rows["all", "none"][-1].endswith(" (71.3)")  # Table 4
+    assert rows["all", "cda"][0].endswith(" (86.8)")
+    assert "(" not in rows["all", "heads"][0]
+    published = cells(page, "Table 1 of the paper")
+    assert published[2] == ["IPA2LT", "RAF-DB, AffectNet", "57.3", "86.8"]
+    adapted = metrics["models"]["adapted"]["per_dataset"]
+    assert published[-1][2] == f"{100 * adapted['affectnet']['mean']['accuracy']:.1f}"
+    assert "Table 1" not in visit("ten").inner_text("body")
+
+
+def test_what_is_lost_across_datasets_is_said(visit, evaluations):
+    page, metrics = visit("paper"), evaluations["paper"][1]
+    lost = metrics["cross_dataset"]["alone"]["row_drop"]["accuracy"]
+    shown = cells(page, "Against its own dataset")
+    assert shown == [
+        [name, *(f"{100 * share:.0f}" for share in row)]
+        for name, row in zip(metrics["datasets"], lost, strict=True)
+    ]
+    assert shown[0][1] == "0"
+    unseen = metrics["others"]["cda without expw"]["per_dataset"]["expw"]["mean"]["balanced_accuracy"]
+    assert cells(page, "Left out of training")[1][4] == f"{100 * unseen:.1f}"
+
+
 def test_csv_runs_no_formula_and_keeps_numbers():
     row = ("=1+1", "+a", "-a", "@a", "a=1", "\t=1", -0.5, None, 'b,"c"')
     (read,) = csv.reader(io.StringIO(csv_text([], [row]).partition("\r\n")[2], newline=""))
@@ -187,22 +253,35 @@ def test_sections_come_with_their_numbers(evaluations, tmp_path):
     assert [title for title in titles if title in after] == []
 
 
-def test_summary_is_text_and_its_matrix_is_that_of_all_test_faces(evaluations):
-    from kfp.dsl import ClassificationMetrics
-
+def test_summary_is_text(evaluations):
     folder, metrics = evaluations["ten"]
     text = (folder / "summary.md").read_text()
     assert text == markdown(metrics)
     assert "| =1+1\\|\\<script\\>alert(1)\\</script\\> |" in text
-    categories, matrix = confusion_of_test_faces(folder / "predictions.parquet")
-    right = sum(row[index] for index, row in enumerate(matrix))
-    assert sum(map(sum, matrix)) == 10 * 300
-    assert right / 3000 == pytest.approx(metrics["models"]["adapted"]["average"]["mean"]["accuracy"])
-    scores = metrics["models"]["adapted"]["per_dataset"].values()
-    rights = sum(300 * found["mean"]["accuracy"] for found in scores)
-    assert right == pytest.approx(rights)
-    artifact = ClassificationMetrics(name="confusion", uri="confusion", metadata={})
-    artifact.log_confusion_matrix(categories, matrix)
-    rows = json.loads(json.dumps(artifact.metadata))["confusionMatrix"]["rows"]
-    assert [row["row"] for row in rows] == matrix
-    assert all(type(value) is float for row in matrix for value in row)
+
+
+def test_charts_are_those_of_one_dataset(evaluations):
+    from kfp.dsl import ClassificationMetrics
+
+    folder, metrics = evaluations["ten"]
+    found = read_curves(folder, "expw")
+    right = sum(row[index] for index, row in enumerate(found.confusion))
+    assert sum(map(sum, found.confusion)) == 300
+    scores = metrics["models"]["adapted"]["per_dataset"]["expw"]["mean"]
+    assert right / 300 == pytest.approx(scores["accuracy"])
+    adapted = (pc.field("model") == "adapted") & (pc.field("dataset") == "expw")
+    rows = pq.read_table(folder / "predictions.parquet", filters=adapted)
+    truth = np.eye(7)[np.asarray(rows["emotion"])]
+    area = roc_auc_score(truth, np.stack(rows["mean"].to_numpy()), average="micro")
+    assert auc(found.false_positive_rate, found.true_positive_rate) == pytest.approx(area, abs=2e-3)
+    assert len(found.threshold) <= 100
+    artifact = ClassificationMetrics(name="scores", uri="scores", metadata={})
+    artifact.log_confusion_matrix(list(EMOTIONS), found.confusion)
+    artifact.log_roc_curve(found.false_positive_rate, found.true_positive_rate, found.threshold)
+    kept = json.loads(json.dumps(artifact.metadata, allow_nan=False))
+    assert [row["row"] for row in kept["confusionMatrix"]["rows"]] == found.confusion
+    assert all(type(value) is float for row in found.confusion for value in row)
+    with pytest.raises(DataError, match="no predictions of nobody"):
+        read_curves(folder, "nobody")
+    with pytest.raises(DataError, match=r"predictions\.parquet: cannot be read"):
+        read_curves(folder / "figures", "expw")

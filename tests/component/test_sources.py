@@ -17,9 +17,9 @@ from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, start_proxy, start_s3_serv
 from crossface.data import s3
 from crossface.data.photo_store import PhotoSource
 from crossface.data.s3 import S3Tree, list_objects, read_object
+from crossface.data.source import open_source
 from crossface.data.tree import LocalTree
 from crossface.errors import DataError
-from crossface.ingest.source import open_source
 
 PHOTO = bytes(range(256)) * 900  # longer than what a socket sends at once
 ODD_NAMES = [
@@ -225,7 +225,7 @@ def test_uri_with_credentials_is_refused_and_not_repeated():
 
 def test_boto3_and_py7zr_stay_unimported_until_they_are_needed():
     code = (
-        "import sys, crossface.ingest.source, crossface.data.photo_store\n"
+        "import sys, crossface.data.source, crossface.data.photo_store\n"
         "print([name for name in ('boto3', 'botocore', 'py7zr') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

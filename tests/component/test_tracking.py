@@ -128,3 +128,33 @@ def test_sigterm_closes_the_run_as_killed(client):
         assert process.wait(30) == -signal.SIGTERM
     (run,) = tracking.step_runs(client, "run-1", "train")
     assert run.info.status == "KILLED"
+
+
+def test_champion_is_what_was_kept_of_its_evaluation(client, tmp_path):
+    def found(name):
+        with tracking.champion(name) as kept:
+            if kept is None:
+                return None
+            folder, version = kept
+            return (
+                version,
+                sorted(path.name for path in folder.iterdir()),
+                (folder / "metrics.json").read_text(),
+            )
+
+    assert found("") is found("faces") is None
+    client.create_registered_model("faces")
+    for number in ("1", "2"):
+        evaluation = tmp_path / number
+        evaluation.mkdir()
+        (evaluation / "metrics.json").write_text(number)
+        (evaluation / "predictions.parquet").write_bytes(b"")
+        (evaluation / "report.html").write_text("not needed")
+        with tracking.step_run("register") as run:
+            run.log_evaluation(evaluation, {"a": 1.0}, {"crossface.verdict": "passed"})
+        client.create_model_version("faces", source=str(tmp_path), run_id=run.run_id)
+    assert found("faces") is None, "no version is the champion"
+    client.set_registered_model_alias("faces", "champion", "1")
+    assert found("faces") == ("1", ["metrics.json", "predictions.parquet"], "1")
+    client.set_registered_model_alias("faces", "champion", "2")
+    assert found("faces") == ("2", ["metrics.json", "predictions.parquet"], "2")

@@ -76,10 +76,12 @@ def test_shape_of_the_dag(spec):
     placed = {(dag, name) for dag, name, _ in tasks(spec)}
     assert {name for dag, name in placed if dag == "root"} == {"exit-handler-1", "finalize"}
     assert {name for dag, name in placed if dag == "comp-exit-handler-1"} == {
-        "for-loop-2", "find-leakage", "probe-bias", "train", "train-2", "evaluate", "condition-3",
+        "for-loop-2", "find-leakage", "probe-bias", "train", "train-2", "evaluate", "for-loop-3",
+        "condition-4",
     }  # fmt: skip
     assert {name for dag, name in placed if dag == "comp-for-loop-2"} == {"ingest", "crop-faces"}
-    assert {name for dag, name in placed if dag == "comp-condition-3"} == {"register"}
+    assert {name for dag, name in placed if dag == "comp-for-loop-3"} == {"chart"}
+    assert {name for dag, name in placed if dag == "comp-condition-4"} == {"register"}
 
 
 def test_training_sees_no_copies_of_what_it_is_tested_on_and_the_report_tells_of_them(spec):
@@ -97,13 +99,13 @@ def test_only_what_depends_on_nothing_else_is_cached(spec):
     }
     assert cached == {
         "ingest": True, "crop-faces": True, "find-leakage": True, "probe-bias": True, "train": True,
-        "train-2": True, "evaluate": False, "register": False, "finalize": False,
+        "train-2": True, "evaluate": False, "chart": False, "register": False, "finalize": False,
     }  # fmt: skip
 
 
 def test_every_executor_runs_its_image_and_installs_nothing(spec):
     executors = spec["deploymentSpec"]["executors"]
-    assert len(executors) == 9
+    assert len(executors) == 10
     for name, executor in executors.items():
         step = name.removeprefix("exec-").removesuffix("-2").replace("-", "_")
         assert executor["container"]["image"] == IMAGES[STEP_IMAGES[step]]

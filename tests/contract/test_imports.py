@@ -18,13 +18,30 @@ STEPS = (
     "probe_bias",
     "train",
     "evaluate",
+    "chart",
     "register",
+    "pin_model",
+    "score",
     "finalize",
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 # rooms a step may use; data, the lowest, uses none of the others
-ROOMS = {"bias": {"data", "bias"}, "model": {"data", "model"}, "data": {"data"}}
-KNOW_MLFLOW = {"tracking.py", "register/registry.py", "register/served_model.py", "finalize/finalize.py"}
+ROOMS = {
+    "bias": {"data", "bias"},
+    "cropping": {"data", "cropping"},
+    "gate": {"data", "gate"},
+    "model": {"data", "model"},
+    "data": {"data"},
+}
+KNOW_MLFLOW = {
+    "tracking.py",
+    "pin_model/pin.py",
+    "register/judge.py",
+    "register/promotion.py",
+    "register/registry.py",
+    "register/served_model.py",
+    "finalize/finalize.py",
+}
 
 
 def imported(path: Path) -> set[str]:

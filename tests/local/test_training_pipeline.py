@@ -1,6 +1,6 @@
 """The whole DAG on kfp.local: what a user sees, what MLflow holds, what the cache spares, how it fails."""
 
-import io
+import json
 import os
 import shutil
 import signal
@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from mlflow import MlflowClient
 
 from crossface import tracking
 from crossface.data.emotions import EMOTIONS
+from crossface.evaluate.calibration import scale
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +71,21 @@ def test_one_parent_run_and_one_nested_run_a_step(client):
 
 def test_registered_model_reads_a_photo_and_says_what_evaluate_said(workplace, client, monkeypatch):
     version = client.get_model_version_by_alias("crossface-sample", "challenger")
-    assert version.tags["onnx_sha256"]
+    assert version.tags["crossface.model_sha256"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", workplace.tracking_uri)
     model = mlflow.pyfunc.load_model("models:/crossface-sample@challenger")
     (evaluation,) = (workplace.root / "runs" / "artifacts").glob("*/**/evaluation")
     sample = pq.read_table(evaluation / "sample.parquet").to_pylist()
     said = model.predict(pd.DataFrame({"image": [row["image"]["bytes"] for row in sample]}))
-    assert list(said.columns) == [*EMOTIONS, "expression"]
+    assert list(said.columns) == [*EMOTIONS, "expression", "confidence", "error"]
     predictions = pq.read_table(evaluation / "predictions.parquet").to_pylist()
     known = {row["face_id"]: row["mean"] for row in predictions if row["model"] == "adapted"}
-    expected = [known[row["face_id"]] for row in sample]
-    pd.testing.assert_frame_equal(
-        said[list(EMOTIONS)], pd.DataFrame(expected, columns=EMOTIONS), check_dtype=False, atol=1e-3
-    )
-    with pytest.raises(ValueError, match="row 1: not a JPEG or PNG image"):
-        model.predict(
-            pd.DataFrame({"image": [sample[0]["image"]["bytes"], io.BytesIO(b"<svg/>").getvalue()]})
-        )
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    temperature = metrics["models"]["adapted"]["calibration"]["temperature"]
+    expected = scale(np.array([known[row["face_id"]] for row in sample]), temperature)
+    np.testing.assert_allclose(said[list(EMOTIONS)].to_numpy(float), expected, atol=1e-3)
+    mixed = model.predict(pd.DataFrame({"image": [sample[0]["image"]["bytes"], b"<svg/>"]}))
+    assert mixed["error"].tolist() == [None, "not a JPEG or PNG image"]
 
 
 def test_second_run_takes_the_expensive_steps_from_the_cache(workplace, finished):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from crossface.evaluate.bootstrap import interval
+from crossface.bootstrap import interval
 from crossface.evaluate.comparison import compare, gain, mcnemar, paired_differences
 from crossface.evaluate.tables import PREDICTION_SCHEMA
 

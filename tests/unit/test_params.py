@@ -158,3 +158,29 @@ def test_arguments_survive_the_way_through_kfp(write, tmp_path):
     assert IngestConfig.parse(floats["datasets"][0]) == params.datasets[0]
     assert TrainConfig.parse(floats["baseline"]) == params.baseline
     assert EvaluateConfig.parse(floats["evaluation"]) == params.evaluation
+
+
+def test_the_gate_s_policy_may_be_a_file(write, tmp_path):
+    policy = tmp_path / "strict.yaml"
+    policy.write_text("version: 7\nmargin: 0.01\n")
+    gate = load_params(write(evaluation={"gate": str(policy)})).evaluation.gate
+    assert (gate.version, gate.margin) == (7, 0.01)
+    assert load_params(write(evaluation={"gate": "default"})).evaluation.gate == EvaluateConfig().gate
+    policy.write_text("margin: 2\n")
+    with pytest.raises(ConfigError, match=r"evaluation\.gate\.margin: "):
+        load_params(write(evaluation={"gate": str(policy)}))
+    with pytest.raises(ConfigError, match="nowhere: no such file"):
+        load_params(write(evaluation={"gate": "nowhere"}))
+
+
+def test_a_candidate_is_held_against_the_champion_of_the_model_it_would_be_registered_as(write):
+    params = load_params(write(registration={"model_name": "faces"}))
+    assert params.evaluation.champion == "faces"
+    assert load_params(write()).evaluation.champion == "crossface"
+    two = load_params(write(), check_sources=False).datasets[0]
+    both = params.model_copy(update={"datasets": (two, two.model_copy(update={"key": "other"}))})
+    benchmark = both.arguments("benchmark")
+    assert benchmark["evaluation"]["champion"] == "", "a benchmark promotes nothing"
+    assert "registration" not in benchmark
+    assert "trainings" not in both.arguments()
+    assert [training["datasets"] for training in benchmark["trainings"][:2]] == [["raf"], ["other"]]

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossface.train.augment import Augmentation
-from crossface.train.config import AugmentationConfig
+from crossface.model.augment import Augmentation
+from crossface.model.config import AugmentationConfig
 from crossface.train.sampling import BatchSampler
 
 SIZE = 20

@@ -104,7 +104,6 @@ def probe_sample(sample: Sample, settings: ProbeSettings, seed: int, progress: P
         null.append(_accuracy(held_out(sample, shuffled, settings.folds, seed), shuffled))
         progress.update(1)
     low, high = group_interval(named == truth, sample.groups, rng)
-    confusion = confusion_matrix(truth, named, labels=range(len(sample.names)), normalize="true")
     return Probe(
         datasets=sample.names,
         accuracy=_accuracy(named, truth),
@@ -114,7 +113,7 @@ def probe_sample(sample: Sample, settings: ProbeSettings, seed: int, progress: P
         null_mean=float(np.mean(null)),
         null_high=float(np.max(null)),
         n=len(truth),
-        confusion=tuple(tuple(float(share) for share in row) for row in confusion),
+        confusion=confusion_shares(truth, named, len(sample.names)),
     )
 
 
@@ -160,6 +159,18 @@ def label_only_rate(datasets: np.ndarray, emotions: np.ndarray) -> float:
     counts = np.zeros((int(emotions.max()) + 1, len(names)), np.int64)
     np.add.at(counts, (emotions, truth), 1)
     return float(counts.max(axis=1).sum() / len(truth))
+
+
+def confusion_shares(truth: np.ndarray, named: np.ndarray, datasets: int) -> tuple[tuple[float, ...], ...]:
+    """Row: true dataset, column: named dataset, as shares of the row.
+
+    Args:
+        truth: indices of datasets, int64 [n].
+        named: likewise.
+        datasets: how many there are.
+    """
+    matrix = confusion_matrix(truth, named, labels=range(datasets), normalize="true")
+    return tuple(tuple(float(share) for share in row) for row in matrix)
 
 
 def folds_of(

@@ -1,29 +1,15 @@
-"""How faces are cut."""
-
-from typing import Literal
+"""What crop_faces can be told."""
 
 from pydantic import Field
 
-from crossface.config import Config
+from crossface.cropping.config import CutConfig
 
 
-class CropConfig(Config):
-    """Size and context of a crop.
+class CropConfig(CutConfig):
+    """How faces are cut, and how many may be lost.
 
     Attributes:
-        size: side of the crop in pixels.
-        margin: context added on each side of the box, as a share of the box's longer side.
-        detector: what finds the faces that are recorded without a box: "centerface" (needs the extra
-            "detect"), or "none". The first such record of a photo gets the largest face, and so on.
-        whole_photo_without_box: without a detector, a photo whose dataset publishes no box is all face
-            and is taken whole, without margin; when false, such faces are rejected.
         max_reject_fraction: the step fails when a greater share of the faces is rejected.
-        workers: processes that decode photos; 0 is one a core; 1 works in the step's own process.
     """
 
-    size: int = Field(100, ge=16, le=1024)
-    margin: float = Field(0.15, ge=0.0, le=2.0)
-    detector: Literal["none", "centerface"] = "none"
-    whole_photo_without_box: bool = True
     max_reject_fraction: float = Field(0.05, ge=0.0, le=1.0)
-    workers: int = Field(0, ge=0)

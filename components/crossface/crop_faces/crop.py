@@ -1,5 +1,6 @@
 """Cuts all recorded faces of a dataset and writes them as shards, in the order of the records."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from crossface.crop_faces.config import CropConfig
-from crossface.crop_faces.detection import check_detector
-from crossface.crop_faces.faces import FaceRecord
-from crossface.crop_faces.pool import RecordedPhoto, crop_photos
+from crossface.crop_faces.rows import crop_row
+from crossface.cropping.detection import check_detector
+from crossface.cropping.pool import FaceRecord, RecordedPhoto, crop_photos
 from crossface.data.crops import ShardWriter
 from crossface.data.digest import content_digest
+from crossface.data.provenance import StepTrace, read_provenance, write_provenance
 from crossface.data.records import FaceCounts, open_records
 from crossface.data.rejects import Reject, check_reject_fraction, read_rejects, write_rejects
 from crossface.data.storage import atomic_folder
@@ -49,16 +51,18 @@ class CropSummary:
 def crop_faces(records: Path, config: CropConfig, out: Path) -> CropSummary:
     """Cut the faces of a records folder and write ``out``.
 
-    ``out`` gets the crops (``part-*.parquet``, rows of ``CROP_SCHEMA``) and ``rejects.parquet``, which holds
-    the rejects of ingest and then those of this step. The same records and configuration give the same
-    bytes, whatever the number of workers.
+    ``out`` gets the crops (``part-*.parquet``, rows of ``CROP_SCHEMA``), ``rejects.parquet``, which holds the
+    rejects of ingest and then those of this step, and ``provenance.json``. The same records and configuration
+    give the same crops, byte for byte, whatever the number of workers.
 
     Raises:
         ConfigError: the detector is not installed.
         DataError: there are no records, too many faces are rejected, or a split is left without faces.
         CrossfaceError: a worker process died.
     """
+    start = time.monotonic()
     check_detector(config.detector)
+    provenance = read_provenance(records)
     file = _open(records)
     total = file.metadata.num_rows
     earlier = read_rejects(records)
@@ -68,7 +72,7 @@ def crop_faces(records: Path, config: CropConfig, out: Path) -> CropSummary:
     with atomic_folder(out) as part:
         writer = ShardWriter(part)
         with Progress(f"crop {dataset}", total=total, unit="faces") as progress:
-            for outcome in crop_photos(_photos(file), records, config):
+            for outcome in crop_photos(_photos(file), records, config, crop_row):
                 for face in outcome:
                     if isinstance(face, Reject):
                         rejects.append(face)
@@ -82,6 +86,9 @@ def crop_faces(records: Path, config: CropConfig, out: Path) -> CropSummary:
         counts.check_splits(f"{dataset}: crop_faces")
         write_rejects([*earlier, *rejects], part)
         digest = content_digest(sorted(part.glob("part-*.parquet")))
+        if provenance:
+            trace = StepTrace(step="crop_faces", digest=digest, seconds=time.monotonic() - start)
+            write_provenance(provenance.after(trace), part)
     return CropSummary(dataset, counts, digest)
 
 

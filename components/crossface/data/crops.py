@@ -132,8 +132,33 @@ def open_crops(folders: Sequence[Path]) -> pad.Dataset:
     return pad.dataset(shards, schema=CROP_SCHEMA, format="parquet")
 
 
-def iter_image_bytes(crops: pad.Dataset, batch_rows: int = 512) -> Iterator[bytes]:
+def dataset_of(folder: Path) -> str:
+    """Key of the dataset whose crops a folder holds.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    first = open_crops([folder]).head(1, columns=["dataset"])["dataset"]
+    if not len(first):
+        raise DataError(f"{folder}: its shards hold no crop")
+    return first[0].as_py()
+
+
+def iter_batches(crops: pad.Dataset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of every crop, in order, some hundred crops at a time, in bounded memory."""
+    # as it comes, Arrow reads ahead while the caller works: whole shards, a gigabyte of images
+    yield from crops.to_batches(
+        columns=list(columns),
+        batch_size=512,
+        batch_readahead=1,
+        fragment_readahead=1,
+        fragment_scan_options=pad.ParquetFragmentScanOptions(pre_buffer=False),
+        use_threads=False,
+    )
+
+
+def iter_image_bytes(crops: pad.Dataset) -> Iterator[bytes]:
     """Yield the encoded image of every crop, in order, in bounded memory."""
-    for batch in crops.to_batches(columns=["image"], batch_size=batch_rows):
+    for batch in iter_batches(crops, ["image"]):
         for value in batch.column("image").field("bytes"):
             yield value.as_py()

@@ -9,6 +9,13 @@ def main() -> None:
     parser.add_argument("crops", nargs="+", type=parser.folder, help="a crops folder a dataset")
     parser.add_argument("--baseline", type=parser.folder, required=True, help="model folder")
     parser.add_argument("--adapted", type=parser.folder, required=True, help="model folder")
+    parser.add_argument(
+        "--other",
+        type=parser.folder,
+        action="append",
+        default=[],
+        help="model folder of a study; again for more",
+    )
     parser.add_argument("--bias", type=parser.folder, required=True, help="folder that probe_bias wrote")
     parser.add_argument(
         "--leakage", type=parser.folder, help="folder of find_leakage; the report tells of its copies"
@@ -21,7 +28,7 @@ def main() -> None:
 
         config = EvaluateConfig.parse(arguments.config, "evaluate")
         folders = (arguments.baseline, arguments.adapted, arguments.bias)
-        done = evaluate(arguments.crops, *folders, config, arguments.out, arguments.leakage)
+        done = evaluate(arguments.crops, *folders, config, arguments.out, arguments.leakage, arguments.other)
         for finding in findings(done.metrics):
             print(finding)
         print(*done.verdict.reasons, arguments.out / REPORT_FILE, sep="\n")

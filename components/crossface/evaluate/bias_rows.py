@@ -29,6 +29,9 @@ def probe_rows(metrics: Mapping[str, Any], bias: Mapping[str, Any]) -> list[tupl
     rows = [(f"{model.capitalize()} features", metrics["models"][model]["probe"]) for model in MODELS]
     rows += [(title, bias["probes"][name]) for name, title in _REFERENCES.items()]
     rows.append(("Random parts", bias["probes"]["random_parts"]))
+    if full := bias.get("full"):
+        # without a null: each shuffle would take another training
+        rows.append(("Full network, trained", {**full, "null_mean": None, "null_high": None}))
     return [(title, probe) for title, probe in rows if probe]
 
 

@@ -41,7 +41,7 @@ def calibrate(dev: pa.Table, test: pa.Table) -> dict[str, Any]:
 
     Returns:
         ``{"temperature": T, "per_dataset": {dataset: {"ece", "ece_scaled", "bins"}}}``, plain JSON values;
-        ``bins`` are those of the unscaled probabilities, which are deployed.
+        ``bins`` are those of the unscaled probabilities; the scaled ones are deployed.
     """
     temperature = fit_temperature(np.asarray(dev["emotion"]), stack(dev["mean"]))
     per_dataset = {}

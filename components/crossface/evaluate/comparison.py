@@ -1,6 +1,6 @@
 """Is the adapted model better than the baseline on the same faces, and could that be chance?"""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,50 +8,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import binomtest, chi2
 
-from crossface.evaluate.bootstrap import interval, resampled_means
-from crossface.evaluate.metrics import MODELS, stack
+from crossface.bootstrap import Estimate, stratified_means
+from crossface.evaluate.metrics import stack
 
 _EXACT_BELOW = 25  # discordant pairs from which the chi-square distribution is near enough
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Adapted minus baseline, as a share (0.01 is one point)."""
-
-    value: float
-    resampled: np.ndarray
-    """float64 [RESAMPLES]."""
-
-    def as_dict(self) -> dict[str, float]:
-        """The difference and its 95 % interval."""
-        low, high = interval(self.resampled)
-        return {"difference": self.value, "low": low, "high": high}
-
-
-def compare(predictions: pa.Table, seed: int) -> dict[str, Any]:
+def compare(
+    predictions: pa.Table, seed: int, baseline: str = "baseline", adapted: str = "adapted"
+) -> dict[str, Any]:
     """Differences of the mean head on each dataset, and averaged over the datasets.
 
     Args:
         predictions: rows of ``PREDICTION_SCHEMA``; both models have the same faces.
         seed: of the bootstrap.
+        baseline: name of a model.
+        adapted: name of the model that is compared with it.
 
     Returns:
         ``{dataset: {"balanced_accuracy": {"difference", "low", "high"}, "accuracy": ..., "mcnemar": ...}}``,
         and ``"average"``, which has no ``mcnemar``; plain JSON values.
     """
     rng = np.random.default_rng(seed)
-    right = {}
-    for model in MODELS:
+    right = []
+    for model in (baseline, adapted):
         table = predictions.filter(pc.field("model") == model).sort_by("face_id")
-        right[model] = stack(table["mean"]).argmax(1) == np.asarray(table["emotion"])
+        right.append(stack(table["mean"]).argmax(1) == np.asarray(table["emotion"]))
     dataset, emotion = np.asarray(table["dataset"]), np.asarray(table["emotion"])
     found: dict[str, Any] = {}
     differences = []
     for name in np.unique(dataset):
         rows = dataset == name
-        pair = right["baseline"][rows], right["adapted"][rows]
-        differences.append(paired_differences(emotion[rows], *pair, rng))
-        found[str(name)] = _as_dicts(differences[-1]) | {"mcnemar": mcnemar(*pair)}
+        before, after = (values[rows] for values in right)
+        differences.append(paired_differences(emotion[rows], before, after, rng))
+        found[str(name)] = _as_dicts(differences[-1]) | {"mcnemar": mcnemar(before, after)}
     return found | {"average": _as_dicts(_average(differences))}
 
 
@@ -63,32 +53,19 @@ def gain(comparison: dict[str, Any]) -> dict[str, float]:
 
 def paired_differences(
     emotions: np.ndarray, baseline: np.ndarray, adapted: np.ndarray, rng: np.random.Generator
-) -> dict[str, Difference]:
-    """Differences of accuracies with a paired, stratified bootstrap (Efron & Tibshirani 1993).
-
-    Paired: both models are scored on the same resampled faces. Stratified: faces are drawn within their
-    class, so that no class vanishes from a resample and the mix of classes stays that of the test set.
+) -> dict[str, Estimate]:
+    """Adapted minus baseline, as a share (0.01 is one point), both scored on the same resampled faces.
 
     Args:
         emotions: true classes, int64 [n], n > 0.
         baseline: whether it is right, bool [n].
         adapted: the same of the adapted model.
-        rng: of the bootstrap.
+        rng: of the bootstrap, :func:`crossface.bootstrap.stratified_means`.
 
     Returns:
         ``balanced_accuracy`` and ``accuracy``, of the same resamples.
     """
-    difference = adapted.astype(np.int64) - baseline
-    cells = [difference[emotions == label] for label in np.unique(emotions)]
-    means = np.array([cell.mean() for cell in cells])
-    resampled = np.array([resampled_means(cell, rng) for cell in cells])
-    sizes = np.array([len(cell) for cell in cells])
-    return {
-        "balanced_accuracy": Difference(float(means.mean()), resampled.mean(0)),
-        "accuracy": Difference(
-            float(np.average(means, weights=sizes)), np.average(resampled, axis=0, weights=sizes)
-        ),
-    }
+    return stratified_means(emotions, adapted.astype(np.int64) - baseline, rng)
 
 
 def mcnemar(baseline: np.ndarray, adapted: np.ndarray) -> dict[str, float]:
@@ -115,9 +92,9 @@ def mcnemar(baseline: np.ndarray, adapted: np.ndarray) -> dict[str, float]:
     return {"only_baseline_right": first, "only_adapted_right": second, "p": p}
 
 
-def _average(differences: list[dict[str, Difference]]) -> dict[str, Difference]:
+def _average(differences: list[dict[str, Estimate]]) -> dict[str, Estimate]:
     return {
-        measure: Difference(
+        measure: Estimate(
             float(np.mean([found[measure].value for found in differences])),
             np.mean([found[measure].resampled for found in differences], axis=0),
         )
@@ -125,5 +102,9 @@ def _average(differences: list[dict[str, Difference]]) -> dict[str, Difference]:
     }
 
 
-def _as_dicts(differences: dict[str, Difference]) -> dict[str, dict[str, float]]:
-    return {measure: difference.as_dict() for measure, difference in differences.items()}
+def _as_dicts(differences: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    found = {}
+    for measure, difference in differences.items():
+        low, high = difference.interval
+        found[measure] = {"difference": difference.value, "low": low, "high": high}
+    return found

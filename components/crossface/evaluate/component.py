@@ -1,9 +1,9 @@
 """The KFP face of the step."""
 
-from typing import List  # noqa: UP035  KFP resolves lists of artifacts through typing.List
+from typing import List, Optional  # noqa: UP035  KFP resolves lists of artifacts through typing.List
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
 
 
 @dsl.component(base_image="python-crossface-torch", install_kfp_package=False)
@@ -18,7 +18,7 @@ def evaluate(
     report: Output[HTML],
     summary: Output[Markdown],
     metrics: Output[Metrics],
-    confusion: Output[ClassificationMetrics],
+    others: Optional[Input[List[Model]]] = None,  # noqa: UP006, UP045
 ) -> bool:
     """Compare the adapted model with the baseline, and decide whether it may be promoted.
 
@@ -34,32 +34,28 @@ def evaluate(
         report: the same report.html.
         summary: the findings and the balanced accuracies, for the run's page.
         metrics: accuracy, balanced accuracy and macro F1 by model and dataset, and the dataset probes.
-        confusion: the adapted model's mean head on the test faces of all datasets together, because outputs
-            cannot be declared a dataset; the report has a matrix for each.
+        others: model folders of a study, if there is one.
 
     Returns:
         Whether every rule of the gate is kept. Unnamed, because a condition in kfp.local sees no other.
     """
-    import json
     from pathlib import Path
 
     from crossface import tracking
     from crossface.evaluate.config import EvaluateConfig
     from crossface.evaluate.evaluation import evaluate
-    from crossface.evaluate.summary import confusion_of_test_faces
-    from crossface.outputs import fill_metrics
+    from crossface.outputs import copy_file, fill_metrics
 
     parsed, out = EvaluateConfig.parse(config, where="evaluate"), Path(evaluation.path)
-    faces, models = [Path(folder.path) for folder in crops], (Path(baseline.path), Path(adapted.path))
+    faces, study = ([Path(folder.path) for folder in folders or ()] for folders in (crops, others))
+    inputs = faces, Path(baseline.path), Path(adapted.path), Path(bias.path), parsed, out, Path(leakage.path)
     with tracking.step_run("evaluate", params=parsed.model_dump()) as run:
         run.log_crops(crops)
-        found = evaluate(faces, *models, Path(bias.path), parsed, out, Path(leakage.path))
-        run.log_metrics(found.flat())
-        run.log_artifact(out, "evaluation")
-    Path(report.path).write_bytes((out / "report.html").read_bytes())
-    Path(summary.path).write_bytes((out / "summary.md").read_bytes())
+        with tracking.champion(parsed.champion) as champion:
+            found = evaluate(*inputs, study, champion)
+        run.log_evaluation(out, found.flat(), found.tags())
+    copy_file(out / "report.html", report)
+    copy_file(out / "summary.md", summary)
     fill_metrics(metrics, found.flat())
-    confusion.log_confusion_matrix(*confusion_of_test_faces(out / "predictions.parquet"))
-    Path(confusion.path).write_text(json.dumps(confusion.metadata))
     evaluation.metadata.update({**found.flat(), "mlflow_run_id": run.run_id})
     return found.verdict.passed

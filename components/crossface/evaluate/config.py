@@ -1,25 +1,19 @@
 """Configuration of the step evaluate."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from crossface.bias.config import ProbeSettings
 from crossface.config import Config
-
-
-class GatePolicy(Config):
-    """What the adapted model must reach to be promoted. All numbers are those of the mean head."""
-
-    min_balanced_accuracy: float = Field(default=0.3, ge=0, le=1)
-    """Floor of its balanced accuracy, averaged over the datasets."""
-    max_drop: float = Field(default=0.02, ge=0, le=1)
-    """How far that may lie below the baseline's."""
-    probe_must_fall: bool = True
-    """The dataset probe must name fewer datasets rightly than on the baseline's features."""
+from crossface.gate.policy import GatePolicy
 
 
 class EvaluateConfig(Config):
     """What is measured, on how many faces, and the gate."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the networks; ``auto``: bf16 where the hardware has it and the models say the same in it."""
     probe: ProbeSettings = ProbeSettings()
     umap_faces: int = Field(default=2000, ge=8)
     """Most faces in the UMAP figures, shared evenly by the datasets."""
@@ -29,4 +23,6 @@ class EvaluateConfig(Config):
     max_label_issues: int = Field(default=1000, ge=0)
     """Most faces of a dataset in the list of labels to look at again."""
     gate: GatePolicy = GatePolicy()
+    champion: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    """Registered model whose champion the adapted model is held against; empty: it is held against floors."""
     seed: int = Field(default=0, ge=0)

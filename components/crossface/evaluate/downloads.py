@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 from crossface.data.emotions import EMOTIONS
 from crossface.evaluate.bias_rows import measured, probe_rows, result_of
-from crossface.evaluate.metrics import HEADS
+from crossface.evaluate.metrics import HEADS, MODELS
+from crossface.evaluate.study import all_models
 
-_SCORES = ("n", "accuracy", "balanced_accuracy", "macro_f1", "recall_std", "precision_mean", "precision_std")
+_SCORES = (
+    *("n", "accuracy", "accuracy_low", "accuracy_high"),
+    *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"),
+    *("macro_f1", "recall_std", "precision_mean", "precision_std"),
+)
 _PROBE = ("accuracy", "low", "high", "chance", "null_mean", "null_high", "n")
 _GROUP = ("n", "accuracy", "low", "high", "balanced_accuracy")
 _PAIR = ("first", "second")
@@ -43,6 +48,16 @@ def downloads(metrics: Mapping[str, Any], bias: Mapping[str, Any]) -> dict[str, 
     """
     tables = {
         "scores": ("Scores", ("model", "dataset", "head", *_SCORES), _scores(metrics)),
+        "cross_dataset": (
+            "Across datasets",
+            ("trained_on", "tested_on", "measure", "score", "row_drop", "column_drop"),
+            _cross_dataset(metrics),
+        ),
+        "left_out": (
+            "Left out of training",
+            ("dataset", "model", "measure", "never_seen", "trained_with_it", *_INTERVAL),
+            _left_out(metrics),
+        ),
         "classes": (
             "Recall and precision of each class",
             ("model", "dataset", "head", "emotion", "recall", "precision"),
@@ -130,8 +145,8 @@ def _harmless(cell: str | float | None) -> str | float | None:
 
 
 def _scored(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """(model, dataset, head, scores) of every head of both models on every dataset."""
-    for model, found in metrics["models"].items():
+    """(model, dataset, head, scores) of every head of every model on every dataset."""
+    for model, found in all_models(metrics).items():
         for dataset, heads in found["per_dataset"].items():
             for head in HEADS:
                 yield model, dataset, head, heads[head]
@@ -154,6 +169,30 @@ def _matrices(metrics: Mapping[str, Any]) -> Iterator[Row]:
             yield model, dataset, head, label, said, share
 
 
+def _cross_dataset(metrics: Mapping[str, Any]) -> Iterator[Row]:
+    alone, datasets = metrics["cross_dataset"]["alone"], metrics["datasets"]
+    for measure, matrix in alone["scores"].items() if alone else ():
+        for row, trained_on in enumerate(datasets):
+            for column, tested_on in enumerate(datasets):
+                lost = [
+                    alone[key][measure][row][column] if measure in alone[key] else None
+                    for key in ("row_drop", "column_drop")
+                ]
+                yield trained_on, tested_on, measure, matrix[row][column], *lost
+
+
+def _left_out(metrics: Mapping[str, Any]) -> Iterator[Row]:
+    for dataset, found in metrics["cross_dataset"]["left_out"].items():
+        for side in MODELS:
+            for measure in ("accuracy", "balanced_accuracy"):
+                unseen, seen = (
+                    model["per_dataset"][dataset]["mean"][measure]
+                    for model in (metrics["others"][found[side]], metrics["models"][side])
+                )
+                difference = found["difference"][measure] if side == "adapted" else {}
+                yield dataset, side, measure, unseen, seen, *(difference.get(key) for key in _INTERVAL)
+
+
 def _comparison(metrics: Mapping[str, Any]) -> Iterator[Row]:
     for dataset, found in metrics.get("comparison", {}).items():
         for measure in ("balanced_accuracy", "accuracy"):
@@ -168,7 +207,7 @@ def _comparison(metrics: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _calibration(metrics: Mapping[str, Any]) -> Iterator[Row]:
-    for model, found in metrics["models"].items():
+    for model, found in all_models(metrics).items():
         calibration = found.get("calibration") or {"per_dataset": {}}
         for dataset, errors in calibration["per_dataset"].items():
             yield model, dataset, calibration["temperature"], errors["ece"], errors["ece_scaled"]

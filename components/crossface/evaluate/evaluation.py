@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +16,22 @@ import torch
 
 import crossface
 from crossface.bias.document import read_bias
-from crossface.bias.probe import Probe, probe_dataset
+from crossface.bias.features import FeatureBias, measure_features
+from crossface.data.crops import dataset_of
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import read_leakage
+from crossface.data.manifest import manifest_digest
+from crossface.data.provenance import read_provenance
 from crossface.data.storage import atomic_folder
 from crossface.evaluate.calibration import calibrate
 from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
-from crossface.evaluate.gate import Verdict, decide
+from crossface.evaluate.contenders import open_contenders
+from crossface.evaluate.crop_samples import CALIBRATION_FILE, calibration_crops
+from crossface.evaluate.cross_dataset import cross_dataset
 from crossface.evaluate.label_issues import LABEL_ISSUES_FILE, review_labels
 from crossface.evaluate.metrics import MODELS, flat_metrics, measure, stack
+from crossface.evaluate.precision import choose_precision
 from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
 from crossface.evaluate.subgroups import score_subgroups
 from crossface.evaluate.tables import (
@@ -33,7 +40,10 @@ from crossface.evaluate.tables import (
     sample_crops,
     sample_features,
 )
-from crossface.model.saving import load_model, load_tables
+from crossface.gate.champion import Judged, read_judged
+from crossface.gate.judge import judge
+from crossface.gate.verdict import Verdict
+from crossface.progress import Clock
 
 DEV_PREDICTIONS_FILE = "dev_predictions.parquet"
 SAMPLE_FILE = "sample.parquet"
@@ -53,6 +63,14 @@ class Evaluation:
         """Numbers for a tracker."""
         return flat_metrics(self.metrics)
 
+    def tags(self) -> dict[str, str]:
+        """The verdict, so that a refused model is seen in the tracker with its reason."""
+        return {
+            "crossface.verdict": "passed" if self.verdict.passed else "refused",
+            "crossface.verdict_sentence": self.verdict.sentence,
+            "crossface.compared_with": self.verdict.compared_with,
+        }
+
 
 def evaluate(
     crops: list[Path],
@@ -62,12 +80,15 @@ def evaluate(
     config: EvaluateConfig,
     out: Path,
     leakage: Path | None = None,
+    others: Sequence[Path] = (),
+    champion: tuple[Path, str] | None = None,
 ) -> Evaluation:
     """Compare the adapted model with the baseline and decide whether it may be promoted.
 
     Writes ``predictions.parquet``, ``dev_predictions.parquet``, ``features.parquet``,
     ``label_issues.parquet``, ``metrics.json``, ``report.html``, ``summary.md``, ``figures/`` and
-    ``sample.parquet``: a few test crops on which an export of the model can be checked.
+    ``sample.parquet`` and ``calibration.parquet``: a few test crops on which an export of the model can be
+    checked, and dev crops for the ranges of one in 8-bit integers.
     The metrics are computed from the first three tables alone, and the report from the files alone.
 
     Args:
@@ -78,62 +99,81 @@ def evaluate(
         config: what is measured, and the gate.
         out: folder to write, whole or not at all.
         leakage: folder of find_leakage, by which both models were trained; the report tells of its copies.
+        others: model folders of a study: trained on some of the datasets, or by other methods.
+        champion: what was kept of the evaluation of the model in use, and its version.
 
     Raises:
-        DataError: a folder is not what it should be, or a dataset has no test or no dev faces.
+        DataError: a folder is not what it should be, a dataset has no test or no dev faces, or two of the
+            others were trained alike.
     """
+    clock = Clock()
     facts = read_bias(bias)
     copies = read_leakage(leakage).model_dump(mode="json") if leakage else None
+    datasets = [dataset_of(folder) for folder in crops]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folders = dict(zip(MODELS, (baseline, adapted), strict=True))
-    nets = {name: load_model(folder).to(device) for name, folder in folders.items()}
-    predictions = predict_test_faces(crops, nets)
-    dev_predictions = predict_dev_faces(crops, nets)
-    features = sample_features(crops, nets, config)
-    metrics = measure(predictions)
+    contenders = open_contenders(baseline, adapted, others, datasets, device)
+    nets = {name: contender.net for name, contender in contenders.items()}
+    inference = choose_precision(crops, nets, config)
+    predictions = predict_test_faces(crops, nets, inference.bf16)
+    dev_predictions = predict_dev_faces(crops, nets, inference.bf16)
+    clock.lap("predictions")
+    probed = [name for name in nets if name in MODELS or set(datasets) <= set(nets[name].config.datasets)]
+    features = sample_features(crops, {name: nets[name] for name in probed}, config, inference.bf16)
+    clock.lap("features and UMAP")
+    found = {}
+    for name, contender in contenders.items():
+        dev, test = (rows.filter(pc.field("model") == name) for rows in (dev_predictions, predictions))
+        found[name] = {
+            "probe": None,
+            **contender.about(),
+            **measure(test, config.seed),
+            "calibration": calibrate(dev, test),
+            "subgroups": score_subgroups(test, config.min_group_faces, config.seed),
+        }
+    clock.lap("scores")
+    for name in probed:
+        found[name] |= asdict(measure_bias(features, name, config))
+    clock.lap("dataset bias")
+    models = {name: found.pop(name) for name in MODELS}
     comparison = compare(predictions, config.seed)
     label_issues, suspects = review_labels(
         predictions.filter(pc.field("model") == "adapted"), config.max_label_issues
     )
-    for name, net in nets.items():
-        about = net.config.model_dump(
-            mode="json", include={"adapt", "backbone", "feature_dim", "image_size", "heads"}
-        )
-        dev, test = (rows.filter(pc.field("model") == name) for rows in (dev_predictions, predictions))
-        metrics[name] = {
-            **about,
-            **metrics[name],
-            "calibration": calibrate(dev, test),
-            "subgroups": score_subgroups(test, config.min_group_faces, config.seed),
-            "probe": _as_dict(probe_features(features, name, config)),
-            "tables": load_tables(folders[name]),
-        }
+    clock.lap("comparison and labels")
     document: dict[str, Any] = {
-        "datasets": predictions["dataset"].unique().to_pylist(),
+        "datasets": datasets,
         "emotions": list(EMOTIONS),
-        "models": metrics,
+        "models": models,
+        "others": found,
+        "cross_dataset": cross_dataset(models, found, predictions, config.seed),
         "gain": gain(comparison),
         "comparison": comparison,
         "label_issues": label_issues,
         "leakage": copies,
+        "test_manifest": manifest_digest(crops),
+        "data": [_provenance(folder) for folder in crops],
+        "inference": asdict(inference),
+        "seconds": clock.laps,
         "settings": config.model_dump(mode="json"),
         "versions": _versions(),
     }
-    verdict = decide(document, config.gate)
-    document["verdict"] = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    candidate = Judged("", document, predictions.filter(pc.field("model") == "adapted"))
+    verdict = judge(candidate, read_judged(*champion) if champion else None, config.gate, config.seed)
+    document["verdict"] = verdict.as_dict()
     with atomic_folder(out) as folder:
         pq.write_table(predictions, folder / PREDICTIONS_FILE, compression="zstd")
         pq.write_table(dev_predictions, folder / DEV_PREDICTIONS_FILE, compression="zstd")
         pq.write_table(features, folder / FEATURES_FILE, compression="zstd")
         pq.write_table(suspects, folder / LABEL_ISSUES_FILE, compression="zstd")
         pq.write_table(sample_crops(crops), folder / SAMPLE_FILE)
+        pq.write_table(calibration_crops(crops, config.seed), folder / CALIBRATION_FILE)
         (folder / METRICS_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
         write_report(folder, facts)
     return Evaluation(document, verdict)
 
 
-def probe_features(features: pa.Table, model: str, config: EvaluateConfig) -> Probe | None:
-    """Fresh dataset probe of one model's features; the same faces and folds for every model.
+def measure_bias(features: pa.Table, model: str, config: EvaluateConfig) -> FeatureBias:
+    """What one model's features give away of the dataset; the same faces and folds for every model.
 
     Args:
         features: rows of ``FEATURE_SCHEMA``.
@@ -142,12 +182,13 @@ def probe_features(features: pa.Table, model: str, config: EvaluateConfig) -> Pr
     """
     rows = features.filter(pc.field("model") == model)
     dataset, emotion, group = (np.asarray(rows[name]) for name in ("dataset", "emotion", "group"))
-    label = f"dataset probe of the {model}"
-    return probe_dataset(stack(rows["features"]), dataset, emotion, group, config.probe, config.seed, label)
+    seed, label = config.seed, f"{model} features"
+    return measure_features(stack(rows["features"]), dataset, emotion, group, config.probe, seed, label)
 
 
-def _as_dict(probe: Probe | None) -> dict[str, Any] | None:
-    return asdict(probe) if probe else None
+def _provenance(crops: Path) -> dict[str, Any] | None:
+    found = read_provenance(crops)
+    return found.model_dump(mode="json") if found else None
 
 
 def _versions() -> dict[str, str]:

@@ -116,10 +116,15 @@ def _bias(metrics: Mapping[str, Any]) -> Finding:
 
 
 def _promotion(metrics: Mapping[str, Any]) -> Finding:
-    passed, reasons = metrics["verdict"]["passed"], tuple(metrics["verdict"]["reasons"])
-    answer = "Yes" if passed else "No"
-    detail = "Every rule of the gate is kept." if passed else "The gate refuses it."
-    return Finding("May it be promoted?", answer, detail, "good" if passed else "bad", reasons)
+    verdict = metrics["verdict"]
+    broken = tuple(reason for reason in verdict["reasons"] if reason.startswith("Broken"))
+    return Finding(
+        "May it be promoted?",
+        "Yes" if verdict["passed"] else "No",
+        verdict["sentence"],
+        "good" if verdict["passed"] else "bad",
+        broken if len(broken) > 1 else (),
+    )
 
 
 def _over(datasets: Sequence[str]) -> str:

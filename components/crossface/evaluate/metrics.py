@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
+from crossface.bootstrap import stratified_means
 from crossface.data.emotions import EMOTIONS
 
 HEADS = ("mean", "own")
@@ -25,8 +26,13 @@ class Scores:
 
     n: int
     accuracy: float
+    accuracy_low: float
+    """Of the 95 % interval, by a bootstrap within the classes."""
+    accuracy_high: float
     balanced_accuracy: float
     """Mean recall over the classes that occur."""
+    balanced_accuracy_low: float
+    balanced_accuracy_high: float
     macro_f1: float
     """Mean F1 over the classes that occur."""
     recall_std: float
@@ -40,21 +46,27 @@ class Scores:
     """Row: true class, column: said class, as shares of the row; None in the row of an absent class."""
 
 
-def score(emotions: np.ndarray, probabilities: np.ndarray) -> Scores:
+def score(emotions: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> Scores:
     """Score predictions.
 
     Args:
         emotions: true classes, int64 [n], n > 0.
         probabilities: float [n, 7].
+        seed: of the bootstrap.
     """
     said = probabilities.argmax(1)
+    estimates = stratified_means(emotions, said == emotions, np.random.default_rng(seed))
     present = np.unique(emotions)
     recall = recall_score(emotions, said, labels=_CLASSES, average=None, zero_division=np.nan)
     precision = precision_score(emotions, said, labels=_CLASSES, average=None, zero_division=np.nan)
     matrix = confusion_matrix(emotions, said, labels=_CLASSES, normalize="true")
     matrix[~np.isin(_CLASSES, present)] = np.nan
+    intervals = {}
+    for name, estimate in estimates.items():
+        intervals[f"{name}_low"], intervals[f"{name}_high"] = estimate.interval
     return Scores(
         n=len(emotions),
+        **intervals,
         accuracy=float(accuracy_score(emotions, said)),
         balanced_accuracy=float(np.nanmean(recall)),
         macro_f1=float(f1_score(emotions, said, labels=present, average="macro", zero_division=0)),
@@ -67,16 +79,30 @@ def score(emotions: np.ndarray, probabilities: np.ndarray) -> Scores:
     )
 
 
-def measure(predictions: pa.Table) -> dict[str, Any]:
-    """Score both models on every dataset.
+def measure(predictions: pa.Table, seed: int = 0) -> dict[str, Any]:
+    """Score one model on every dataset.
 
     Args:
-        predictions: rows of ``PREDICTION_SCHEMA``.
+        predictions: rows of ``PREDICTION_SCHEMA`` of one model.
+        seed: of the bootstrap.
 
     Returns:
-        ``{model: {"per_dataset": {dataset: {head: scores}}, "average": {head: ...}}}``, plain JSON values.
+        ``{"per_dataset": {dataset: {head: scores}}, "average": {head: ...}}``, plain JSON values.
     """
-    return {model: _measure_model(predictions.filter(pc.field("model") == model)) for model in MODELS}
+    per_dataset = {}
+    for name, rows in by_dataset(predictions):
+        emotions = np.asarray(rows["emotion"])
+        per_dataset[name] = {head: asdict(score(emotions, stack(rows[head]), seed)) for head in HEADS}
+    return {
+        "per_dataset": per_dataset,
+        "average": {
+            head: {
+                key: float(np.mean([scores[head][key] for scores in per_dataset.values()]))
+                for key in ("accuracy", "balanced_accuracy", "macro_f1")
+            }
+            for head in HEADS
+        },
+    }
 
 
 def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
@@ -84,7 +110,7 @@ def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     flat = {"gain/balanced_accuracy": metrics["gain"]["gain"]}
     for name in metrics["datasets"]:
         flat[f"mcnemar_p/{name}"] = metrics["comparison"][name]["mcnemar"]["p"]
-    for model, found in metrics["models"].items():
+    for model, found in {**metrics["models"], **metrics["others"]}.items():
         rows = {name: scores["mean"] for name, scores in found["per_dataset"].items()}
         rows["average"] = found["average"]["mean"]
         for name, row in rows.items():
@@ -111,23 +137,6 @@ def by_dataset(predictions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """Each dataset with its rows, in the order of the table."""
     for name in predictions["dataset"].unique().to_pylist():
         yield name, predictions.filter(pc.field("dataset") == name)
-
-
-def _measure_model(predictions: pa.Table) -> dict[str, Any]:
-    per_dataset = {}
-    for name, rows in by_dataset(predictions):
-        emotions = np.asarray(rows["emotion"])
-        per_dataset[name] = {head: asdict(score(emotions, stack(rows[head]))) for head in HEADS}
-    return {
-        "per_dataset": per_dataset,
-        "average": {
-            head: {
-                key: float(np.mean([scores[head][key] for scores in per_dataset.values()]))
-                for key in ("accuracy", "balanced_accuracy", "macro_f1")
-            }
-            for head in HEADS
-        },
-    }
 
 
 def _nullable(values: np.ndarray) -> list[float | None]:

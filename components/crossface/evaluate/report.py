@@ -10,11 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossface.data.emotions import EMOTIONS
+from crossface.evaluate import paper
 from crossface.evaluate.bias_rows import bias_table, probe_rows
 from crossface.evaluate.copies import copies, leakage_of
 from crossface.evaluate.downloads import downloads
 from crossface.evaluate.figures import Drawing, draw_all
 from crossface.evaluate.findings import findings, signed_points
+from crossface.evaluate.study import models_of, of_paper, trained_rows
 from crossface.evaluate.summary import markdown
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -79,6 +81,11 @@ def render(metrics: dict[str, Any], bias: dict[str, Any], drawings: list[Drawing
         downloads=downloads(metrics, bias),
         figures={drawing.name: drawing.inline() for drawing in drawings},
         probes=probe_rows(metrics, bias),
+        trained_rows=trained_rows(metrics),
+        recalls={name: models_of(metrics, name) for name in metrics["datasets"]},
+        of_paper=of_paper(metrics),
+        published=paper.PUBLISHED,
+        paper_probe=paper.DATASET_PROBE,
         bias_tables={measure: bias_table(metrics, bias, measure) for measure in _BIAS_MEASURES},
         leakage=leakage,
         copies=copies(leakage) if leakage else (),
@@ -92,8 +99,11 @@ def render(metrics: dict[str, Any], bias: dict[str, Any], drawings: list[Drawing
 def _sections(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Template and title of every section that there is something to say in, in their order."""
     models = metrics["models"].values()
+    yield "gate", "The gate"
     yield "accuracy", "Accuracy"
     yield "recall", "Recall matrices"
+    if any(metrics["cross_dataset"].values()):
+        yield "cross_dataset", "Across datasets"
     if any(model.get("calibration") for model in models):
         yield "calibration", "Calibration"
     if any(model.get("subgroups") for model in models):

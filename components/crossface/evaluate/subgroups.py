@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from fairlearn.metrics import MetricFrame, count
 from sklearn.metrics import accuracy_score, recall_score
 
+from crossface.bootstrap import interval, resampled_means
 from crossface.data.records import ATTRIBUTES
-from crossface.evaluate.bootstrap import interval, resampled_means
 from crossface.evaluate.metrics import by_dataset, stack
 
 

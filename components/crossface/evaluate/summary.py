@@ -1,20 +1,10 @@
-"""What the pages of a pipeline run show beside the report: a short text, and one confusion matrix."""
+"""What the page of a pipeline run shows beside the report: a short text."""
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from sklearn.metrics import confusion_matrix
-
-from crossface.data.emotions import EMOTIONS
 from crossface.evaluate.findings import findings, signed_points
-from crossface.evaluate.metrics import stack
-
-_MARKUP = re.compile(r"([\\`*_\[\]<>|&~#$])")
+from crossface.markdown import plain
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
@@ -25,10 +15,10 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     """
     lines = []
     for finding in findings(metrics):
-        question, answer = _text(finding.question), _text(finding.answer)
-        lines += [f"**{question} {answer}.** {_text(f'{finding.detail} {finding.caution}')}", ""]
+        question, answer = plain(finding.question), plain(finding.answer)
+        lines += [f"**{question} {answer}.** {plain(f'{finding.detail} {finding.caution}')}", ""]
         if finding.reasons:
-            lines += [*(f"- {_text(reason)}" for reason in finding.reasons), ""]
+            lines += [*(f"- {plain(reason)}" for reason in finding.reasons), ""]
     lines += ["| Balanced accuracy, % | baseline | adapted | change |", "|---|---:|---:|---:|"]
     baseline, adapted = (metrics["models"][name] for name in ("baseline", "adapted"))
     for name in metrics["datasets"]:
@@ -38,27 +28,6 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def confusion_of_test_faces(predictions: Path) -> tuple[list[str], list[list[float]]]:
-    """Confusion matrix of the adapted model's mean head over the test faces of all datasets.
-
-    Args:
-        predictions: ``predictions.parquet``, rows of ``PREDICTION_SCHEMA``.
-
-    Returns:
-        the classes, and faces by label (row) and what is said (column): floats, because KFP takes no others.
-    """
-    adapted = pc.field("model") == "adapted"
-    rows = pq.read_table(predictions, columns=["emotion", "mean"], filters=adapted)
-    said = stack(rows["mean"]).argmax(1)
-    matrix = confusion_matrix(np.asarray(rows["emotion"]), said, labels=range(len(EMOTIONS)))
-    return list(EMOTIONS), matrix.astype(float).tolist()
-
-
 def _line(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     old, new = (heads["mean"]["balanced_accuracy"] for heads in (before, after))
-    return f"| {_text(name)} | {100 * old:.1f} | {100 * new:.1f} | {signed_points(new - old)} |"
-
-
-def _text(words: str) -> str:
-    """On one line, and nothing in it is markup: a dataset may be called ``<script>`` or ``a|b``."""
-    return _MARKUP.sub(r"\\\1", " ".join(words.split()))
+    return f"| {plain(name)} | {100 * old:.1f} | {100 * new:.1f} | {signed_points(new - old)} |"

@@ -1,7 +1,8 @@
 """The two tables that everything else is computed from: predictions and features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,12 @@ from crossface.data.records import ATTRIBUTES
 from crossface.errors import DataError
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.embedding import embed
-from crossface.model.images import decode_crops
-from crossface.model.inference import Outputs, predict
+from crossface.model.images import iter_decoded
+from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
 from crossface.progress import Progress
+
+_LISTS = pa.list_(pa.float32())
 
 PREDICTION_SCHEMA = pa.schema(
     [
@@ -26,9 +29,9 @@ PREDICTION_SCHEMA = pa.schema(
         ("face_id", pa.string()),
         ("dataset", pa.string()),
         ("emotion", pa.int64()),  # the label
-        ("own", pa.list_(pa.float32())),  # 7 probabilities of the head of the face's own dataset
-        ("mean", pa.list_(pa.float32())),  # of the mean over the heads
-        ("others", pa.list_(pa.float32())),  # of the mean without the own head; null of a model with one head
+        ("own", _LISTS),  # 7 probabilities of the head of the face's own dataset
+        ("mean", _LISTS),  # of the mean over the heads
+        ("others", _LISTS),  # of the mean without the own head; null of a model with one head
         ("attributes", ATTRIBUTES),  # as published; null where nothing is
     ]
 )
@@ -41,7 +44,7 @@ FEATURE_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("emotion", pa.int64()),
         ("group", pa.string()),
-        ("features", pa.list_(pa.float32())),
+        ("features", _LISTS),
         ("umap_x", pa.float32()),  # null for a face that is not in the figures
         ("umap_y", pa.float32()),
     ]
@@ -55,12 +58,13 @@ def sample_crops(crops: list[Path], each: int = 16) -> pa.Table:
     )
 
 
-def predict_test_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) -> pa.Table:
-    """Predict every test face of every dataset with every model, a dataset at a time to bound memory.
+def predict_test_faces(crops: list[Path], models: Mapping[str, CrossfaceNet], bf16: bool = False) -> pa.Table:
+    """Predict every test face of every dataset with every model; only the table grows with the faces.
 
     Args:
         crops: one crops folder a dataset.
         models: by name, as they appear in the column ``model``.
+        bf16: run the backbones in bf16, see :func:`crossface.evaluate.precision.choose_precision`.
 
     Returns:
         rows of ``PREDICTION_SCHEMA``.
@@ -68,16 +72,16 @@ def predict_test_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) ->
     Raises:
         DataError: a folder holds no crops or no test faces.
     """
-    return _predict_faces(crops, models, "test", "there is nothing to evaluate")
+    return _predict_faces(crops, models, bf16, "test", "there is nothing to evaluate")
 
 
-def predict_dev_faces(crops: list[Path], models: Mapping[str, CrossfaceNet]) -> pa.Table:
+def predict_dev_faces(crops: list[Path], models: Mapping[str, CrossfaceNet], bf16: bool = False) -> pa.Table:
     """The same of the dev faces."""
-    return _predict_faces(crops, models, "dev", "there is nothing to calibrate on")
+    return _predict_faces(crops, models, bf16, "dev", "there is nothing to calibrate on")
 
 
 def sample_features(
-    crops: list[Path], models: Mapping[str, CrossfaceNet], config: EvaluateConfig
+    crops: list[Path], models: Mapping[str, CrossfaceNet], config: EvaluateConfig, bf16: bool = False
 ) -> pa.Table:
     """Features of a bounded sample of faces, the same for every model, and where UMAP puts them.
 
@@ -85,6 +89,7 @@ def sample_features(
         crops: one crops folder a dataset.
         models: by name.
         config: splits and bounds of the sample, settings of UMAP.
+        bf16: as for the predictions.
 
     Returns:
         rows of ``FEATURE_SCHEMA``.
@@ -102,65 +107,102 @@ def sample_features(
             f"no face is in the splits of evaluate.probe.splits ({', '.join(config.probe.splits)})"
         )
     faces = pool.filter(pc.field("face_id").isin(cells["face_id"].take(chosen).combine_chunks()))
-    known = faces.to_table(columns=["face_id", "dataset", "split", "emotion", "group"])
-    shown = _shown(np.asarray(known["dataset"]), config)
+    columns = ["face_id", "dataset", "split", "emotion", "group"]
+    with Progress("features", total=faces.count_rows(), unit="face") as progress:
+        known, outputs = _run(models, faces, columns, ["features"], bf16, progress)
+    shown = evenly_chosen(np.asarray(known["dataset"]), config.umap_faces, config.seed)
     parts = []
-    for name, outputs in _run(models, faces, known["dataset"].to_pylist()).items():
-        place = np.full((known.num_rows, 2), np.nan, np.float32)
-        place[shown] = embed(outputs.features[shown], config.umap_neighbours, config.seed)
-        columns = {
-            "model": [name] * known.num_rows,
-            "features": list(outputs.features),
-            "umap_x": pa.array(place[:, 0], from_pandas=True),
-            "umap_y": pa.array(place[:, 1], from_pandas=True),
-        }
-        parts.append(_table(known, columns, FEATURE_SCHEMA))
+    for name, found in outputs.items():
+        place = np.full((len(known), 2), np.nan, np.float32)
+        place[shown] = embed(found["features"][shown], config.umap_neighbours, config.seed)
+        umap = {"umap_x": place[:, 0], "umap_y": place[:, 1]}
+        places = {axis: pa.array(values, from_pandas=True) for axis, values in umap.items()}
+        parts.append(_table(known, name, found, FEATURE_SCHEMA, places))
     return pa.concat_tables(parts)
+
+
+def evenly_chosen(datasets: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Draw at most so many faces, evenly from the datasets.
+
+    Args:
+        datasets: dataset keys [n].
+        most: faces.
+        seed: of the draw.
+
+    Returns:
+        indices int64, ascending.
+    """
+    one_emotion = np.zeros(len(datasets), np.int64)
+    return bounded_cells(datasets, one_emotion, most // max(len(np.unique(datasets)), 1), seed)
 
 
 def _predict_faces(
-    crops: list[Path], models: Mapping[str, CrossfaceNet], split: Split, otherwise: str
+    crops: list[Path], models: Mapping[str, CrossfaceNet], bf16: bool, split: Split, otherwise: str
 ) -> pa.Table:
-    found = [(folder, open_crops([folder]).filter(pc.field("split") == split)) for folder in crops]
-    total = sum(faces.count_rows() for _, faces in found)
+    pools = [open_crops([folder]).filter(pc.field("split") == split) for folder in crops]
+    counts = [faces.count_rows() for faces in pools]
+    if 0 in counts:
+        empty = crops[counts.index(0)]
+        raise DataError(f"{empty}: no face of these crops is in the split {split}, so {otherwise}")
     parts = []
-    with Progress(f"predict {split}", total=total, unit="face") as progress:
-        for folder, faces in found:
-            if not faces.count_rows():
-                raise DataError(f"{folder}: no face of these crops is in the split {split}, so {otherwise}")
-            known = faces.to_table(columns=["face_id", "dataset", "emotion", "attributes"])
-            for name, outputs in _run(models, faces, known["dataset"].to_pylist()).items():
-                columns = {
-                    "model": [name] * known.num_rows,
-                    "own": list(outputs.own),
-                    "mean": list(outputs.mean),
-                    "others": [None] * known.num_rows if outputs.others is None else list(outputs.others),
-                }
-                parts.append(_table(known, columns, PREDICTION_SCHEMA))
-            progress.update(known.num_rows)
+    columns, heads = ["face_id", "dataset", "emotion", "attributes"], ["own", "mean", "others"]
+    with Progress(f"predict {split}", total=sum(counts), unit="face") as progress:
+        for faces in pools:
+            known, outputs = _run(models, faces, columns, heads, bf16, progress)
+            parts += [_table(known, name, found, PREDICTION_SCHEMA) for name, found in outputs.items()]
     return pa.concat_tables(parts)
 
 
-def _run(models: Mapping[str, CrossfaceNet], faces: pad.Dataset, datasets: list[str]) -> dict[str, Outputs]:
-    """Outputs of every model; images are decoded once for all models that want them in one size."""
-    outputs: dict[str, Outputs] = {}
-    for size in {net.config.image_size for net in models.values()}:
-        images = decode_crops(faces, size)
-        outputs |= {
-            name: predict(net, images, datasets)
-            for name, net in models.items()
-            if net.config.image_size == size
-        }
-    return {name: outputs[name] for name in models}
+def _run(
+    models: Mapping[str, CrossfaceNet],
+    faces: pad.Dataset,
+    columns: Sequence[str],
+    wanted: Sequence[str],
+    bf16: bool,
+    progress: Progress,
+) -> tuple[pa.Table, dict[str, dict[str, np.ndarray]]]:
+    """Run every model over the faces, a batch after the other; each image is decoded once.
+
+    Returns:
+        the columns of all faces, and by model and name those of the wanted fields of
+        :class:`crossface.model.inference.Outputs` that there are: float32 [n, width].
+    """
+    sizes = {name: net.config.image_size for name, net in models.items()}
+    count, labels = faces.count_rows(), []
+    outputs: dict[str, dict[str, np.ndarray]] = {name: {} for name in models}
+    done = 0
+    for rows, images in iter_decoded(faces, set(sizes.values()), columns):
+        datasets = rows["dataset"].to_pylist()
+        for name, net in models.items():
+            found = predict(net, images[sizes[name]], datasets, bf16=bf16)
+            for field in wanted:
+                if (values := getattr(found, field)) is not None:
+                    # in one piece, free until it is written: many small ones scatter the memory
+                    whole = outputs[name].setdefault(field, np.empty((count, values.shape[1]), np.float32))
+                    whole[done : done + len(rows)] = values
+        labels.append(rows)
+        done += len(rows)
+        progress.update(len(rows))
+    return pa.concat_tables(labels).combine_chunks(), outputs
 
 
-def _shown(datasets: np.ndarray, config: EvaluateConfig) -> np.ndarray:
-    """Indices of the faces in the UMAP figures, evenly from the datasets: int64, ascending."""
-    names = np.unique(datasets)
-    one_emotion = np.zeros(len(datasets), np.int64)
-    return bounded_cells(datasets, one_emotion, config.umap_faces // len(names), config.seed)
+def _table(
+    known: pa.Table,
+    model: str,
+    outputs: Mapping[str, np.ndarray],
+    schema: pa.Schema,
+    more: Mapping[str, pa.Array] = MappingProxyType({}),
+) -> pa.Table:
+    """Rows of a schema from what is known of the faces and what a model says; else null."""
+    columns = {name: known[name] for name in known.column_names} | dict(more)
+    columns |= {name: _lists(values) for name, values in outputs.items()}
+    columns["model"] = pa.repeat(model, len(known))
+    return pa.table(
+        {field.name: columns.get(field.name, pa.nulls(len(known), field.type)) for field in schema},
+        schema=schema,
+    )
 
 
-def _table(known: pa.Table, columns: dict, schema: pa.Schema) -> pa.Table:
-    everything = {name: known[name] for name in known.column_names} | columns
-    return pa.table({name: everything[name] for name in schema.names}, schema=schema)
+def _lists(values: np.ndarray) -> pa.Array:
+    """float32 [n, width] as n lists."""
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1]).cast(_LISTS)

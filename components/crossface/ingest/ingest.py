@@ -1,5 +1,6 @@
 """Reads one dataset where it lies and writes it as records: one row a labelled face."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 from crossface.data.digest import content_digest
 from crossface.data.emotions import Split
 from crossface.data.photo_store import PhotoStore
+from crossface.data.provenance import Provenance, StepTrace, write_provenance
 from crossface.data.records import RECORDS_FILE, FaceCounts, write_records
 from crossface.data.rejects import Reason, Reject, check_reject_fraction, write_rejects
+from crossface.data.source import Source, open_source
 from crossface.data.storage import atomic_folder
 from crossface.data.tree import has_file
 from crossface.errors import DataError
 from crossface.ingest.config import IngestConfig
 from crossface.ingest.readers.face import STAGE, Face, Reader, reject
 from crossface.ingest.readers.registry import AUTO, fits, open_reader, recognise
-from crossface.ingest.source import Source, open_source
 from crossface.ingest.splits import assign_splits
 
 
@@ -44,7 +46,7 @@ class IngestSummary:
 
 
 def ingest(config: IngestConfig, out: Path) -> IngestSummary:
-    """Read the dataset and write ``out`` with ``records.parquet`` and ``rejects.parquet``.
+    """Read the dataset and write ``out``: ``records.parquet``, ``rejects.parquet`` and ``provenance.json``.
 
     Photos that are no lasting files, out of archives and tables, are written beside them.
 
@@ -71,6 +73,7 @@ def _entered(source: Source, config: IngestConfig) -> Source:
 
 
 def _ingest(config: IngestConfig, source: Source, folder: Path) -> IngestSummary:
+    start = time.monotonic()
     where = _Where(config.source, source)
     try:
         format_name = recognise(source.tree) if config.format == AUTO else config.format
@@ -88,6 +91,10 @@ def _ingest(config: IngestConfig, source: Source, folder: Path) -> IngestSummary
     write_records(_rows(config.key, faces, splits), folder)
     digest = content_digest([folder / RECORDS_FILE, *sorted(folder.glob("photos-*.zip"))])
     write_rejects(rejects, folder)
+    trace = StepTrace(step="ingest", digest=digest, seconds=time.monotonic() - start)
+    write_provenance(
+        Provenance(dataset=config.key, format=format_name, revision=config.revision, steps=(trace,)), folder
+    )
     return IngestSummary(config.key, format_name, counts, digest)
 
 

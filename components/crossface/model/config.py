@@ -51,4 +51,19 @@ class NetConfig(Config):
     image_size: int = Field(default=100, ge=32)
     heads: tuple[str, ...] = Field(min_length=1)
     """Datasets in the order of the heads, or ``("pooled",)``."""
+    datasets: tuple[str, ...] = ()
+    """What it was trained on; empty where that is not known."""
     adapt: str
+
+
+class AugmentationConfig(Config):
+    """How a face is changed each time it is seen."""
+
+    shift: float = Field(default=0.1, ge=0, lt=1)
+    """Random crop: the largest shift, as a share of the side; edges are repeated."""
+    flip: bool = True
+    """Mirror half of the faces."""
+    colour: float = Field(default=0.0, ge=0, lt=1)
+    """Brightness, contrast and saturation: the largest change, as a share."""
+    erasing: float = Field(default=0.0, ge=0, le=1)
+    """Share of the faces of which a random rectangle is greyed."""

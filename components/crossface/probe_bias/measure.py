@@ -13,11 +13,12 @@ from crossface.bias.features import FeatureBias, measure_features
 from crossface.bias.probe import Probe, label_only_rate, random_parts_control
 from crossface.bias.shift import class_counts, mutual_information, prior_distances
 from crossface.data.crops import open_crops
-from crossface.data.emotions import EMOTIONS, SPLITS
+from crossface.data.emotions import EMOTIONS, SPLITS, Split
 from crossface.data.rejects import read_rejects
 from crossface.data.storage import atomic_folder
 from crossface.probe_bias.config import ProbeConfig
 from crossface.probe_bias.faces import Faces, sample_faces
+from crossface.probe_bias.full import FullProbe, full_probe
 from crossface.progress import say
 
 
@@ -28,16 +29,18 @@ class BiasSummary:
     untrained: FeatureBias
     capture: FeatureBias
     random_parts: Probe | None
+    full: FullProbe | None
     label_only_rate: float
     mutual_information: float
 
     def metrics(self) -> dict[str, float]:
         """As flat, finite numbers: those that there are; emotions and pairs by untrained features."""
         flat = {"label_only_rate": self.label_only_rate, "mutual_information_bits": self.mutual_information}
-        probes = {
+        probes: dict[str, Probe | FullProbe | None] = {
             "untrained": self.untrained.probe,
             "capture": self.capture.probe,
             "random_parts": self.random_parts,
+            "full": self.full,
         }
         probes |= {f"within_{within.emotion}": within.probe for within in self.untrained.within_emotion}
         for name, probe in probes.items():
@@ -59,11 +62,12 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
 
     Args:
         crops: one crops folder a dataset.
-        config: the probe and the untrained backbone.
+        config: the probe, the untrained backbone, and whether to train it too.
         out: folder to write, whole or not at all.
 
     Raises:
-        DataError: a folder holds no crops.
+        DataError: a folder holds no crops; or, with ``full``, ``TMPDIR`` has no room for their pixels.
+        ConfigError: the backbone is not to be had; or, with ``full``, its training diverged.
     """
     faces = open_crops(crops)
     labels = faces.to_table(columns=["dataset", "split", "emotion"])
@@ -78,6 +82,7 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
         untrained=_measure(sample, sample.untrained, config, "untrained features"),
         capture=_measure(sample, sample.capture, config, "capture"),
         random_parts=_random_parts(sample, config),
+        full=full_probe(faces, counts, config) if config.full.enabled and len(counts) > 1 else None,
         label_only_rate=label_only_rate(dataset, emotion),
         mutual_information=mutual_information(np.stack(list(totals.values()))),
     )
@@ -99,6 +104,7 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
             "capture": capture["probe"],
             "random_parts": summary.random_parts and asdict(summary.random_parts),
         },
+        "full": summary.full and asdict(summary.full),
         **{
             measure: {"untrained": untrained[measure], "capture": capture[measure]}
             for measure in ("within_emotion", "a_distance", "mmd")
@@ -111,7 +117,7 @@ def probe_bias(crops: list[Path], config: ProbeConfig, out: Path) -> BiasSummary
     return summary
 
 
-def _counts(labels: pa.Table) -> dict[str, dict[str, np.ndarray]]:
+def _counts(labels: pa.Table) -> dict[str, dict[Split, np.ndarray]]:
     """Faces a class, by dataset and split, in the order in which the datasets first appear."""
     emotion = np.asarray(labels["emotion"])
     dataset = np.asarray(labels["dataset"])

@@ -10,7 +10,7 @@ def register(model: Input[Model], evaluation: Input[Artifact], config: dict) -> 
 
     Args:
         model: the adapted model's folder.
-        evaluation: evaluate's folder: its metrics become tags, its sample of crops checks the export.
+        evaluation: evaluate's folder: its metrics become model card and tags, its crops check the export.
         config: RegisterConfig.
 
     Returns:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossface.train.augment import Augmentation
+from crossface.model.augment import Augmentation
+from crossface.model.devices import send
 from crossface.train.config import TrainConfig
 from crossface.train.data import Faces
 from crossface.train.distributed import rank, world_size
@@ -55,15 +56,9 @@ class Batches:
         mine = slice(rank(), None, world_size())
         rows = self._sampler.batch(step)[mine]
         chances = self._augment.draw(self.size, generator(self._config.seed, Stream.AUGMENTATION, step))[mine]
-        there = self._send(rows)
+        there = send(rows, self._device)
         if self._images.device == self._device:
-            images = self._augment(self._images, there, self._send(chances))
+            images = self._augment(self._images, there, send(chances, self._device))
         else:
-            images = self._send(self._augment(self._images, rows, chances))
+            images = send(self._augment(self._images, rows, chances), self._device)
         return Batch(images, self._emotion[there], self._dataset[there])
-
-    def _send(self, values: Tensor) -> Tensor:
-        """To the device; from pinned memory, because a copy from any other waits for all steps before it."""
-        if self._device.type == "cpu":
-            return values
-        return values.pin_memory().to(self._device, non_blocking=True)

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from crossface.config import Config
 from crossface.data import s3
 from crossface.errors import DataError
-from crossface.model.config import Backbone, Weights
+from crossface.model.config import AugmentationConfig, Backbone, Weights
 from crossface.train.presets import with_preset
 
 Alpha = Literal["steps"] | Annotated[float, Field(ge=0)]
@@ -70,19 +70,6 @@ class ClusterConfig(Config):
     """How much the cluster part counts beside the weighted cross entropy."""
 
 
-class AugmentationConfig(Config):
-    """How a face is changed each time it is seen."""
-
-    shift: float = Field(default=0.1, ge=0, lt=1)
-    """Random crop: the largest shift, as a share of the side; edges are repeated."""
-    flip: bool = True
-    """Mirror half of the faces."""
-    colour: float = Field(default=0.0, ge=0, lt=1)
-    """Brightness, contrast and saturation: the largest change, as a share."""
-    erasing: float = Field(default=0.0, ge=0, le=1)
-    """Share of the faces of which a random rectangle is greyed."""
-
-
 class CheckpointConfig(Config):
     """Where and how often training is saved, so that a killed step goes on where it was."""
 
@@ -111,6 +98,8 @@ class TrainConfig(Config):
     preset: Literal["", "paper", "robust"] = ""
     """Values for what is not given: see ``presets.py``."""
     adapt: Literal["none", "heads", "dann", "coral", "cda"] = "none"
+    datasets: tuple[str, ...] = ()
+    """Keys of the datasets to train on; empty: all that there are."""
 
     backbone: Backbone = "resnet50"
     feature_dim: int = Field(default=1000, ge=0)
@@ -184,4 +173,5 @@ class TrainConfig(Config):
     @property
     def title(self) -> str:
         """What the training is called in logs."""
-        return "pooled" if self.adapt == "none" else self.adapt
+        method = "pooled" if self.adapt == "none" else self.adapt
+        return f"{method} on {', '.join(self.datasets)}" if self.datasets else method

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import crossface
+from crossface.model.devices import use_bf16
 from crossface.progress import say
 from crossface.train.checkpoint import (
     Checkpoint,
@@ -17,7 +18,7 @@ from crossface.train.config import CheckpointConfig
 from crossface.train.distributed import rank
 from crossface.train.flatten import flatten, unflatten
 from crossface.train.interruption import Interrupted, Interruption
-from crossface.train.trainer import Trainer, use_bf16
+from crossface.train.trainer import Trainer
 
 _NOT_COMPARED = {"preset", "checkpoint", "processes", "compile"}  # the same training, whatever these are
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 
+from crossface.data.crops import dataset_of
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import dropped_faces
 from crossface.data.storage import atomic_folder
@@ -57,12 +58,13 @@ def train(
         DataError: a dataset has no train or no dev face, a checkpoint cannot be read, or the model cannot be
             written.
         CheckpointMismatchError: the checkpoint is of other faces or another configuration.
-        ConfigError: the batch does not suit the processes or datasets, or a network or weights are not to be
-            had.
+        ConfigError: a dataset to train on is not there, the batch does not suit the processes or datasets, or
+            a network or weights are not to be had.
         DivergenceError: the loss is not finite.
         WorkerError: one of several processes failed.
     """
     count = config.processes or max(torch.cuda.device_count(), 1)
+    crops = _chosen(crops, config.datasets)
     _check(config, count, len(crops))
     dropped = dropped_faces(leakage) if leakage else frozenset()
     with (
@@ -76,6 +78,16 @@ def train(
         if count == 1:
             return fit(config, store, folder, on_epoch, interruption)
         return _fit_in_processes(count, config, store, folder, on_epoch)
+
+
+def _chosen(crops: Sequence[Path], datasets: Sequence[str]) -> Sequence[Path]:
+    """The folders of these datasets; all of them where none is named."""
+    if not datasets:
+        return crops
+    folders = {dataset_of(folder): folder for folder in crops}
+    if missing := [name for name in datasets if name not in folders]:
+        raise ConfigError(f"train.datasets: {', '.join(missing)}: not among {', '.join(folders)}")
+    return [folder for name, folder in folders.items() if name in datasets]
 
 
 def _check(config: TrainConfig, processes: int, datasets: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crossface.model.config import NetConfig
+from crossface.model.devices import use_bf16
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet, feature_width
 from crossface.model.weights import load_backbone_weights
@@ -76,6 +77,7 @@ class Trainer:
                 feature_dim=config.feature_dim,
                 image_size=config.image_size,
                 heads=METHODS[config.adapt].heads(train.datasets),
+                datasets=train.datasets,
                 adapt=config.adapt,
             )
         )
@@ -190,6 +192,7 @@ class Trainer:
             "progress": self.step / self.total_steps,
             "lr": self.optimisation.lr(self.step - 1),
             "images_per_s": (self.step - steps_before) * self.batches.size / seconds,
+            "seconds": seconds,
         }
         if rank() == 0:
             row |= self._dev_metrics()
@@ -207,21 +210,12 @@ class Trainer:
 
     def _dev_metrics(self) -> dict[str, float]:
         faces = self.dev_faces
-        with self._autocast():
-            outputs = predict(self._candidate(), faces.images, [faces.datasets[key] for key in faces.dataset])
+        names = [faces.datasets[key] for key in faces.dataset]
+        bf16 = use_bf16(self.config.precision, self.device)
+        outputs = predict(self._candidate(), faces.images, names, bf16=bf16)
         predicted = outputs.mean.argmax(1)
         scores = {}
         for key, name in enumerate(faces.datasets):
             rows = (faces.dataset == key).numpy()
             scores[f"{SCORE}/{name}"] = balanced_accuracy_score(faces.emotion.numpy()[rows], predicted[rows])
         return {**scores, SCORE: sum(scores.values()) / len(scores)}
-
-
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bf16 autocast: as told, or where the hardware multiplies it natively."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))

@@ -1,15 +1,12 @@
-"""Parameters of the training pipeline: a YAML file, validated whole before anything starts."""
+"""Parameters of the pipelines: a YAML file, validated whole before anything starts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Literal
 
 from crossface.config import Config
 from crossface.crop_faces.config import CropConfig
-from crossface.data import s3
-from crossface.data.archives import SUFFIXES, is_archive
+from crossface.data.source import source_fault
 from crossface.errors import ConfigError
 from crossface.evaluate.config import EvaluateConfig
 from crossface.find_leakage.config import LeakageConfig
@@ -17,6 +14,8 @@ from crossface.ingest.config import IngestConfig
 from crossface.probe_bias.config import ProbeConfig
 from crossface.register.config import RegisterConfig
 from crossface.train.config import TrainConfig
+from crossface_pipelines.benchmark.study import StudyConfig, study_trainings
+from crossface_pipelines.params_file import assign, mapping_in, read_values
 
 _SECTIONS: dict[str, type[Config]] = {
     "crop": CropConfig,
@@ -26,12 +25,18 @@ _SECTIONS: dict[str, type[Config]] = {
     "adapted": TrainConfig,
     "evaluation": EvaluateConfig,
     "registration": RegisterConfig,
+    "study": StudyConfig,
 }
+POLICIES = Path(__file__).parent / "policies"
+"""Policies of the gate that come along."""
 _KEYS = ("seed", "datasets", "train", *_SECTIONS)
 
 
+PipelineName = Literal["training", "benchmark"]
+
+
 class TrainingParams(Config):
-    """All that the training pipeline is told."""
+    """All that a pipeline is told."""
 
     datasets: tuple[IngestConfig, ...]
     crop: CropConfig
@@ -41,10 +46,21 @@ class TrainingParams(Config):
     adapted: TrainConfig
     evaluation: EvaluateConfig
     registration: RegisterConfig
+    study: StudyConfig
 
-    def arguments(self) -> dict[str, Any]:
-        """The pipeline's arguments, as plain JSON values; KFP knows no null, so those are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+    def arguments(self, pipeline: PipelineName = "training") -> dict[str, Any]:
+        """A pipeline's arguments, as plain JSON values; KFP knows no null, so those are left out.
+
+        Raises:
+            ConfigError: there is nothing for the benchmark to study.
+        """
+        without = {"training": {"study"}, "benchmark": {"study", "registration"}}
+        arguments = self.model_dump(mode="json", exclude_none=True, exclude=without[pipeline])
+        if pipeline == "benchmark":
+            keys = [dataset.key for dataset in self.datasets]
+            arguments["evaluation"]["champion"] = ""  # nothing is promoted
+            arguments["trainings"] = study_trainings(self.study, keys, self.baseline, self.adapted)
+        return arguments
 
 
 def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool = True) -> TrainingParams:
@@ -62,9 +78,9 @@ def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool
     Raises:
         ConfigError: one line a fault, each naming its key.
     """
-    values = _read(file)
+    values = read_values(file)
     for assignment in assignments:
-        _assign(values, assignment)
+        assign(values, assignment)
     faults = [f"{key}: unknown key" for key in values if key not in _KEYS]
     parsed: dict[str, Any] = {}
     for name, section in _expand(values).items():
@@ -84,45 +100,15 @@ def load_params(file: Path, assignments: Sequence[str] = (), check_sources: bool
     return TrainingParams(datasets=tuple(datasets), **parsed)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: not a mapping")
-    return values
-
-
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    """Apply ``a.b.c=value``; a member of ``datasets`` is named by its key."""
-    path, separator, text = assignment.partition("=")
-    if not separator or not path:
-        raise ConfigError(f"--set {assignment}: not of the form key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {path}: {text!r} is not YAML") from None
-    *parents, last = path.split(".")
-    place: Any = values
-    for name in parents:
-        if isinstance(place, list):
-            place = next((item for item in place if isinstance(item, dict) and item.get("key") == name), None)
-        elif isinstance(place, dict):
-            place = place.setdefault(name, {})
-        if place is None:
-            raise ConfigError(f"--set {path}: nothing is called {name}")
-    if not isinstance(place, dict):
-        raise ConfigError(f"--set {path}: {parents[-1] if parents else path} holds no keys")
-    place[last] = value
-
-
 def _expand(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Fill each section with what it shares with others."""
-    given = {name: _mapping(values, name) for name in ("train", *_SECTIONS)}
-    shared: dict[str, Any] = {"seed": values.get("seed", 0), "image_size": given["crop"].get("size", 100)}
+    given = {name: mapping_in(values, name) for name in ("train", *_SECTIONS)}
+    given["evaluation"] = _evaluation(given)
+    shared: dict[str, Any] = {
+        "seed": values.get("seed", 0),
+        "image_size": given["crop"].get("size", 100),
+        "margin": given["crop"].get("margin", CropConfig.model_fields["margin"].default),
+    }
     expanded = {}
     for name, section in _SECTIONS.items():
         defaults = {key: value for key, value in shared.items() if key in section.model_fields}
@@ -131,21 +117,23 @@ def _expand(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return expanded
 
 
+def _evaluation(given: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Held against the champion of the model that would be registered, by a policy that may be a file."""
+    default = RegisterConfig.model_fields["model_name"].default
+    champion = given["registration"].get("model_name", default)
+    evaluation = {"champion": champion, **given["evaluation"]}
+    if isinstance(policy := evaluation.get("gate"), str):
+        shipped = POLICIES / f"{policy}.yaml"
+        evaluation["gate"] = read_values(shipped if shipped.is_file() else Path(policy))
+    return evaluation
+
+
 def _training(shared: dict[str, Any], name: str) -> dict[str, Any]:
     """What one of the trainings takes from the shared section; two may not use one checkpoint."""
     checkpoint = shared.get("checkpoint")
     if not isinstance(checkpoint, dict) or not isinstance(uri := checkpoint.get("uri"), str) or not uri:
         return shared
     return {**shared, "checkpoint": {**checkpoint, "uri": f"{uri.rstrip('/')}/{name}"}}
-
-
-def _mapping(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = values.get(name)
-    if section is None:
-        return {}
-    if not isinstance(section, dict):
-        raise ConfigError(f"{name}: should be a mapping (got {section!r})")
-    return section
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,15 +179,10 @@ def _shared_checkpoint(parsed: Mapping[str, Any]) -> list[str]:
 def _missing_files(dataset: IngestConfig) -> list[str]:
     """What the configuration names and is not there; what lies in S3 or in an archive, ingest will see."""
     where, source = f"datasets.{dataset.key}", Path(dataset.source)
-    if dataset.source.startswith(s3.SCHEME):
-        return []
+    if fault := source_fault(dataset.source):
+        return [f"{where}.source: {source} is {fault}"]
     if not source.is_dir():
-        if source.is_file() and is_archive(dataset.source):
-            return []
-        wanted = (
-            f"neither a directory nor an archive ({', '.join(SUFFIXES)})" if source.exists() else "not there"
-        )
-        return [f"{where}.source: {source} is {wanted}"]
+        return []
     for name in dataset.options.files if dataset.options else ():
         if not (source / name).is_file():
             return [f"{where}.options.file: {source / name} is not a file"]

@@ -9,13 +9,18 @@
       crops without copies -> train(baseline)      the datasets pooled
       crops without copies -> train(adapted)       cross-dataset adaptation
       models, crops, bias, copies -> evaluate      tables, figures, bias before and after
+      ParallelFor(dataset in datasets):  chart     its scores as Kubeflow draws them
       If(evaluate passed) -> register
 """
 
-from typing import List  # noqa: UP035  KFP reads the type of a loop's items from typing.List
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, List  # noqa: UP035  KFP reads the type of a loop's items from typing.List
 
 from kfp import dsl
 
+from crossface.chart.component import chart
 from crossface.crop_faces.component import crop_faces
 from crossface.evaluate.component import evaluate
 from crossface.finalize.component import finalize
@@ -25,6 +30,73 @@ from crossface.probe_bias.component import probe_bias
 from crossface.register.component import register
 from crossface.train.component import train
 from crossface_pipelines.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training and evaluation read."""
+
+    crops: Callable[[], dsl.Collected]
+    """A new one for each consumer: compiling changes the object."""
+    leakage: Any
+    bias: Any
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Both models."""
+
+    baseline: Any
+    adapted: Any
+
+
+@contextmanager
+def prepared(profile: Profile, datasets: Any, crop: Any, leakage: Any, probe: Any) -> Iterator[Prepared]:
+    """All steps before training, and the exit task that closes whatever happens inside the block."""
+    closing = profile.place(finalize(), "finalize", cache=False)
+    with dsl.ExitHandler(closing):
+        with dsl.ParallelFor(datasets, name="datasets") as dataset:
+            records = profile.place(ingest(dataset=dataset), "ingest")
+            crops = profile.place(
+                crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
+            )
+
+        def faces() -> dsl.Collected:
+            return dsl.Collected(crops.outputs["crops"])
+
+        copies = profile.place(find_leakage(crops=faces(), config=leakage), "find_leakage")
+        bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
+        yield Prepared(faces, copies.outputs["leakage"], bias.outputs["bias"])
+
+
+def trained(profile: Profile, data: Prepared, baseline: Any, adapted: Any) -> Trained:
+    """The baseline and the adapted model."""
+    pooled, cross = (
+        profile.place(train(crops=data.crops(), leakage=data.leakage, config=config), "train")
+        for config in (baseline, adapted)
+    )
+    pooled.set_display_name("train baseline")
+    cross.set_display_name("train adapted")
+    return Trained(pooled.outputs["model"], cross.outputs["model"])
+
+
+def evaluated(
+    profile: Profile, datasets: Any, data: Prepared, models: Trained, evaluation: Any, **others: Any
+) -> dsl.PipelineTask:
+    """The evaluation of both models, and of ``others`` where a study has some; charts of each dataset."""
+    task = evaluate(
+        crops=data.crops(),
+        baseline=models.baseline,
+        adapted=models.adapted,
+        bias=data.bias,
+        leakage=data.leakage,
+        config=evaluation,
+        **others,
+    )
+    judged = profile.place(task, "evaluate", cache=False)
+    with dsl.ParallelFor(datasets, name="charts") as dataset:
+        profile.place(chart(dataset=dataset, evaluation=judged.outputs["evaluation"]), "chart", cache=False)
+    return judged
 
 
 def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
@@ -47,42 +119,13 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         evaluation: dict,
         registration: dict,
     ) -> None:
-        closing = profile.place(finalize(), "finalize", cache=False)
-        with dsl.ExitHandler(closing):
-            with dsl.ParallelFor(datasets, name="datasets") as dataset:
-                records = profile.place(ingest(dataset=dataset), "ingest")
-                crops = profile.place(
-                    crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
-                )
-
-            def faces() -> dsl.Collected:
-                # one for each consumer: compiling changes the object
-                return dsl.Collected(crops.outputs["crops"])
-
-            copies = profile.place(find_leakage(crops=faces(), config=leakage), "find_leakage")
-            bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
-            pooled, cross = (
-                profile.place(
-                    train(crops=faces(), leakage=copies.outputs["leakage"], config=config), "train"
-                ).set_display_name(name)
-                for name, config in (("train baseline", baseline), ("train adapted", adapted))
-            )
-            judged = profile.place(
-                evaluate(
-                    crops=faces(),
-                    baseline=pooled.outputs["model"],
-                    adapted=cross.outputs["model"],
-                    bias=bias.outputs["bias"],
-                    leakage=copies.outputs["leakage"],
-                    config=evaluation,
-                ),
-                "evaluate",
-                cache=False,
-            )
+        with prepared(profile, datasets, crop, leakage, probe) as data:
+            models = trained(profile, data, baseline, adapted)
+            judged = evaluated(profile, datasets, data, models, evaluation)
             with dsl.If(judged.outputs["Output"] == True, name="passed"):  # noqa: E712  a KFP condition
                 profile.place(
                     register(
-                        model=cross.outputs["model"],
+                        model=models.adapted,
                         evaluation=judged.outputs["evaluation"],
                         config=registration,
                     ),

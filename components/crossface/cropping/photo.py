@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from crossface.crop_faces.jpeg import MAX_SCANS, scans, shorten
-from crossface.crop_faces.square import Cut, Square
+from crossface.cropping.jpeg import MAX_SCANS, scans, shorten
+from crossface.cropping.square import Cut, Square
 
 MAX_PIXELS = 100_000_000
 """Larger photos are refused before they are decoded: a small file can hold an image that fills memory."""
@@ -165,6 +165,8 @@ def _broken_is_unreadable() -> Iterator[None]:
             yield
         except (UnreadableError, MemoryError):
             raise
+        except UnidentifiedImageError:  # its own message has an address, another one each time
+            raise UnreadableError(f"no image, or of another kind than {', '.join(FORMATS)}") from None
         except Exception as error:
             raise UnreadableError(f"{type(error).__name__}: {error}") from None
 

@@ -40,22 +40,24 @@ def open_source(source: str) -> Iterator[Source]:
     Raises:
         DataError: there is nothing of that kind there, or the archive is refused.
     """
-    remote = source.startswith(s3.SCHEME)
-    path = Path(source)
-    if not remote and path.is_dir():
-        yield Source(LocalTree(path), lasting=True)
-    elif is_archive(source):
-        if not remote and not path.is_file():
-            raise DataError(f"source {source} is not there")
+    if fault := source_fault(source):
+        raise DataError(f"source {source} is {fault}")
+    if is_archive(source) and not Path(source).is_dir():
         with tempfile.TemporaryDirectory(prefix="crossface-", ignore_cleanup_errors=True) as scratch:
             content = _unpacked(source, Path(scratch))
             yield Source(LocalTree(content), False, _only_folder(content))
-    elif remote:
+    elif source.startswith(s3.SCHEME):
         yield Source(_listed(source), lasting=True)
-    elif path.exists():
-        raise DataError(f"source {source} is neither a directory nor an archive ({', '.join(SUFFIXES)})")
     else:
-        raise DataError(f"source {source} is not there")
+        yield Source(LocalTree(Path(source)), lasting=True)
+
+
+def source_fault(source: str) -> str:
+    """What is wrong with a source, as far as a look at this machine shows; empty when nothing is."""
+    path = Path(source)
+    if source.startswith(s3.SCHEME) or path.is_dir() or (path.is_file() and is_archive(source)):
+        return ""
+    return f"neither a directory nor an archive ({', '.join(SUFFIXES)})" if path.exists() else "not there"
 
 
 def _listed(source: str) -> Tree:

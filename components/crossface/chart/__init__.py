@@ -1,0 +1,1 @@
+"""Step ``chart``: the scores of one dataset, as Kubeflow draws them."""

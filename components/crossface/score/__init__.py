@@ -1,0 +1,1 @@
+"""Step score: reads the expressions of many photos, and says how these differ from training."""
