@@ -3,6 +3,8 @@ PYTHON ?= python3
 # of the drawn data; `make clean` first to draw anew
 FACES ?= 3600
 SEED ?= 0
+# of `crossface run`, such as: make run ARGS="--set train.seed=1"
+ARGS ?=
 ENGINE ?= docker
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
@@ -11,7 +13,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 
 run: .venv/.run data/sample  ## the whole pipeline on drawn sample data
-	$(BIN)/crossface run --params sample
+	$(BIN)/crossface run --params sample $(ARGS)
 
 test: .venv/.test  ## lint, types and tests
 	$(BIN)/ruff check

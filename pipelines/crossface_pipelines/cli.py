@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossface.errors import ConfigError, CrossfaceError
-from crossface_pipelines import models
+from crossface_pipelines import models, predict
 from crossface_pipelines.scoring import command as scoring
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     compile_.set_defaults(call=_compile)
 
     models.add_commands(commands)
+    predict.add_command(commands)
     return parser
 
 

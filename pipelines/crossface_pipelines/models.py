@@ -60,7 +60,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     from crossface.register.judge import judge_versions
     from crossface.register.promotion import promote
 
-    with _registry() as client:
+    with registry() as client:
         judge = partial(judge_versions, client, arguments.name)
         move = promote(client, arguments.name, arguments.version, judge, arguments.why)
     which = f"{arguments.name} version {move.after}"
@@ -73,13 +73,13 @@ def _promote(arguments: argparse.Namespace) -> None:
 def _rollback(arguments: argparse.Namespace) -> None:
     from crossface.register.promotion import rollback
 
-    with _registry() as client:
+    with registry() as client:
         move = rollback(client, arguments.name, arguments.why)
     print(f"{arguments.name} version {move.after} is the champion again; rolled back: {move.before}")
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    with _registry() as client:
+    with registry() as client:
         models = {model.name: model for model in _pages(client.search_registered_models)}
         if not models:
             print("[]" if arguments.json else "the registry is empty")
@@ -170,7 +170,7 @@ def _pages(search: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _registry() -> Iterator["MlflowClient"]:
+def registry() -> Iterator["MlflowClient"]:
     """A client of ``MLFLOW_TRACKING_URI``, or else of what ``crossface run`` made here."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

@@ -69,11 +69,14 @@ def write_evaluation(
             "adapt": adapt,
             "backbone": "resnet50",
             "image_size": 100,
+            "feature_dim": 1000,
+            "heads": ["pooled"] if adapt == "none" else list(trained_on),
             "datasets": list(trained_on),
             "training_seconds": 3600.0,
             "calibration": calibrate(rows, rows),
             "subgroups": score_subgroups(rows, 30, 0),
             "probe": _probe(datasets, probe) if len(datasets) > 1 else None,
+            "within_emotion": _within_emotion(datasets, probe),
             "tables": {} if name == "baseline" else _tables(datasets[:2]),
         }
     others = {name: models.pop(name) for name in trained if name not in MODELS}
@@ -173,6 +176,16 @@ def _features(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> pa.Tabl
     return pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
 
 
+def _within_emotion(datasets: tuple[str, ...], accuracy: float) -> list[dict[str, Any]]:
+    several = len(datasets) > 1
+    return [
+        {"emotion": emotion, "probe": _probe(datasets, accuracy), "reason": None}
+        if several and emotion != "fear"
+        else {"emotion": emotion, "probe": None, "reason": "fewer than two datasets have 10 groups"}
+        for emotion in EMOTIONS
+    ]
+
+
 def _probe(datasets: tuple[str, ...], accuracy: float) -> dict[str, Any]:
     count = len(datasets)
     rest = (1 - accuracy) / (count - 1)
@@ -227,14 +240,7 @@ def _bias(rng: np.random.Generator, faces: dict[str, np.ndarray]) -> dict[str, A
             for name, accuracy in (("untrained", 0.93), ("capture", 0.97), ("random_parts", 1 / len(names)))
         },
         "full": _full(names) if several else None,
-        "within_emotion": {
-            "untrained": [
-                {"emotion": emotion, "probe": _probe(names, 0.9), "reason": None}
-                if several and emotion != "fear"
-                else {"emotion": emotion, "probe": None, "reason": "fewer than two datasets have 10 groups"}
-                for emotion in EMOTIONS
-            ]
-        },
+        "within_emotion": {"untrained": _within_emotion(names, 0.9)},
         "a_distance": {
             source: [
                 {"first": first, "second": second, "reason": None}

@@ -1,6 +1,8 @@
 """What networks say of crops that stream past: whatever the batch, and in bf16 only if that is the same."""
 
 import io
+import json
+import shutil
 import threading
 from functools import partial
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from made_up import write_evaluation
 from PIL import Image
 from stripes import SIZE, stripes, write_crops
 
@@ -18,6 +21,7 @@ from crossface.evaluate import precision, tables
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.metrics import stack
 from crossface.evaluate.precision import MAX_PROBABILITY_DIFFERENCE, choose_precision
+from crossface.evaluate.report import write_report
 from crossface.evaluate.tables import predict_dev_faces, predict_test_faces, sample_features
 from crossface.model.config import NetConfig
 from crossface.model.images import decode_crops, iter_decoded
@@ -102,7 +106,8 @@ def test_predictions_do_not_depend_on_the_batch_and_keep_the_order(crops, batch_
                 np.testing.assert_allclose(stack(mine[head]), wanted, atol=1e-6)
 
 
-def test_the_sample_does_not_depend_on_the_batch(crops, batch_size):
+def test_the_sample_does_not_depend_on_the_batch(crops, batch_size, monkeypatch):
+    monkeypatch.setattr(tables, "embed", lambda features, *settings: features[:, :2])  # UMAP takes long
     config = EvaluateConfig.parse({"probe": {"splits": ["dev"], "max_per_cell": 2}})
     models = {name: MODELS[name] for name in ("adapted", "larger")}
     whole = sample_features(crops, models, config)
@@ -152,6 +157,14 @@ def test_bf16_is_taken_where_all_models_say_the_same_in_it(crops):
     assert 0 < found.max_probability_difference <= MAX_PROBABILITY_DIFFERENCE
 
 
+def test_the_heads_stay_in_fp32(crops):
+    model = MODELS["adapted"]
+    outputs = predict(model, decode_crops(dev_faces(crops), SIZE), ["a"] * 42, bf16=True)
+    with torch.inference_mode():
+        mean = model.head_logits(torch.from_numpy(outputs.features)).softmax(-1).mean(0)
+    np.testing.assert_allclose(outputs.mean, mean, atol=1e-6)
+
+
 @pytest.mark.usefixtures("has_bf16")
 @pytest.mark.parametrize(("requested", "chosen"), [("auto", "fp32"), ("bf16", "bf16")])
 def test_one_model_that_bf16_changes_keeps_all_in_fp32(crops, requested, chosen):
@@ -184,3 +197,42 @@ def test_without_bf16_in_the_hardware_nothing_is_tried(crops, monkeypatch, reque
     found = choose_precision(crops, MODELS, EvaluateConfig(precision=requested))
     assert (found.precision, found.requested, found.faces) == ("fp32", requested, 0)
     assert found.max_probability_difference is found.changed_expressions is None
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation") / "one"
+    return folder, write_evaluation(folder, ("rafdb",))
+
+
+SEEN = {"faces": 256, "max_probability_difference": 0.0314, "changed_expressions": 3 / 256}
+NOTHING = {"faces": 0, "max_probability_difference": None, "changed_expressions": None}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "requested", "seen", "sentence"),
+    [
+        (
+            "bf16",
+            "auto",
+            SEEN,
+            "that moves no probability by more than 0.031, and changes 1.2% of the expressions.",
+        ),
+        (
+            "fp32",
+            "auto",
+            SEEN,
+            "fp32: on 256 dev faces bf16 would move a probability by 0.031, and change 1.2%",
+        ),
+        ("fp32", "auto", NOTHING, "fp32: there is no arithmetic in bf16 where they ran."),
+        ("fp32", "fp32", NOTHING, "fp32, as they were told."),
+    ],
+)
+def test_report_says_what_the_models_ran_in(evaluation, tmp_path, chosen, requested, seen, sentence):
+    folder, metrics = evaluation
+    inference = {"precision": chosen, "requested": requested, **seen}
+    shutil.copy(folder / "features.parquet", tmp_path)
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics | {"inference": inference}))
+    write_report(tmp_path, json.loads((folder / "bias.json").read_text()))
+    assert f"All models ran in {chosen}" in (tmp_path / "report.html").read_text()
+    assert sentence in (tmp_path / "report.html").read_text()

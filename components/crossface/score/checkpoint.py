@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from crossface.data import s3
 from crossface.data.rejects import REJECTS_FILE, Reject, read_rejects, write_rejects
-from crossface.data.storage import atomic_file
+from crossface.data.storage import atomic_file, remove_parts
 from crossface.errors import ConfigError, DataError
 from crossface.score.table import SCORE_SCHEMA
 
@@ -129,6 +129,7 @@ class _FolderFiles:
 
     def keep(self, source: Path, name: str) -> None:
         try:
+            remove_parts(self._folder / name)
             with atomic_file(self._folder / name) as part:
                 shutil.copyfile(source, part)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 Population stability index, and what it amounts to: Siddiqi, "Credit Risk Scorecards", Wiley 2006; its
 distribution where nothing drifted: Yurdakul, "Statistical Properties of Population Stability Index", Western
-Michigan University 2018. Kolmogorov-Smirnov distance: the greatest difference of two cumulative distributions.
+Michigan University 2018. Kolmogorov-Smirnov distance: the greatest one of two cumulative distributions.
 """
 
 from collections.abc import Mapping, Sequence
