@@ -81,6 +81,13 @@ def test_distance_is_scipys_of_the_whole_samples(scored, trained):
     assert all(abs(drift.distance - exact) <= 0.5 / QUANTILES + 1 / len(whole) + 1e-9 for drift in found[1:])
 
 
+def test_quantiles_are_the_middles_of_equal_shares():
+    whole = np.random.default_rng(0).permutation(100_000).astype(float)
+    assert quantiles(whole)[:2] == (249, 749)  # the 250th and the 750th
+    assert ks_2samp(whole, quantiles(whole)).statistic == pytest.approx(0.5 / QUANTILES, abs=2e-5)
+    assert set(quantiles(np.array([0.0, 0.0, 4.0]))) == {0, 4}
+
+
 def test_chance_by_hand():
     """At a probability of 0.05 / 8 each; K = sqrt(-ln(a / 2) / 2) in the tail, chi-square of 6 degrees."""
     emotions, statistics = drawn(np.random.default_rng(0), 400)

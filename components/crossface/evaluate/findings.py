@@ -123,7 +123,7 @@ def _promotion(metrics: Mapping[str, Any]) -> Finding:
         "Yes" if verdict["passed"] else "No",
         verdict["sentence"],
         "good" if verdict["passed"] else "bad",
-        broken if len(broken) > 1 else (),
+        broken[1:],  # the sentence is the first of them
     )
 
 
