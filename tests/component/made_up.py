@@ -124,7 +124,7 @@ def _provenance(dataset: str) -> dict[str, Any]:
     steps = [
         {"step": step, "digest": "0123456789abcdef" * 2, "seconds": 61.0} for step in ("ingest", "crop_faces")
     ]
-    return {"dataset": dataset, "format": "imagefolder", "revision": "2026-01", "steps": steps}
+    return {"dataset": dataset, "format": "imagefolder", "revision": "2026-01", "licence": "", "steps": steps}
 
 
 def _labels(rng: np.random.Generator, absent: int | None, count: int) -> np.ndarray:

@@ -119,6 +119,11 @@ def test_data_have_licence_and_revision_where_they_are_known(metrics):
     assert unknown[6] == "not stated"
     assert "17 faces were left out of training (policy drop\\_from\\_train)" in text
     assert "non-commercial research only" in card(metrics).description()
+    metrics["data"][0]["licence"] = "ours | CC0"
+    own = card(metrics)
+    assert r"| ours \| CC0 |" in own.text()
+    assert r"| ours \| CC0 |" in own.description()
+    assert "non-commercial research only" not in own.description()
 
 
 def test_int8_says_that_the_numbers_are_of_fp32(metrics):

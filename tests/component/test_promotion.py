@@ -161,19 +161,22 @@ def test_a_verdict_about_another_champion_is_not_enough(model):
     assert found == ["passed", "1", "5 against 0."]
 
 
-def test_what_no_one_compared_a_person_may_promote(model):
-    model.add_champions(1)
-    version = model.add(-1, verdict="unjudged", compared_with="1")
-    assert model.promote(version, "the first of its kind").after == version
+def test_what_was_held_against_floors_alone_may_be_the_first(model):
+    version = model.add(verdict="passed", compared_with="")
+    assert model.promote(version) == Move(None, version)
+    assert model.judged == []
 
 
 def test_what_cannot_be_promoted(model):
     model.add_champions(1)
     refused = model.add(9, verdict="refused", verdict_sentence="Anger is lost.", compared_with="1")
     deleted = model.add(9)
+    unjudged = model.add(9, verdict="unjudged", verdict_sentence="It is in int8.", compared_with="1")
     model.client.delete_model_version(model.name, deleted)
     with pytest.raises(PromotionRefusedError, match=r"version 2 was refused: Anger is lost\.$"):
         model.promote(refused, "I insist")
+    with pytest.raises(PromotionRefusedError, match=r"version 4 was not judged: It is in int8\.$"):
+        model.promote(unjudged, "I insist")
     for number in (deleted, "9", "latest"):
         with pytest.raises(PromotionError, match=f"has no version {number}: it was never registered, or has"):
             model.promote(number)
@@ -628,42 +631,26 @@ def test_commit_of_the_code(tmp_path, monkeypatch):
 
 
 def test_lineage_is_complete(model, monkeypatch):
-    for variable, value in {
-        "CROSSFACE_COMMIT": "c",
-        "CROSSFACE_IMAGE_DIGEST": "i",
-        "KFP_RUN_ID": "k",
-    }.items():
-        monkeypatch.setenv(variable, value)
-    tags = lineage_tags("r", "m", "d", "")
-    names = (
-        "mlflow_run",
-        "model_sha256",
-        "data_digest",
-        "test_manifest_sha256",
-        "commit",
-        "image_digest",
-        "kfp_run",
-    )
+    for variable in ("CROSSFACE_COMMIT", "KFP_RUN_ID"):
+        monkeypatch.setenv(variable, variable)
+    monkeypatch.delenv("CROSSFACE_IMAGE_DIGEST", raising=False)
+    tags = lineage_tags("run", "digest")
     assert tags == {
-        f"crossface.{name}": value
-        for name, value in zip(names, ["r", "m", "d", "", "c", "i", "k"], strict=True)
+        "crossface.mlflow_run": "run",
+        "crossface.model_sha256": "digest",
+        "crossface.commit": "CROSSFACE_COMMIT",
+        "crossface.image_digest": "",
+        "crossface.kfp_run": "KFP_RUN_ID",
     }
     model.client.create_registered_model(model.name)
     model.client.create_model_version(model.name, "/nowhere", tags=tags)
     assert model.tags("1") == tags
 
 
-def test_judge_compares_what_the_runs_evaluated(model, tmp_path):
+def test_what_was_not_evaluated_cannot_be_judged(model, tmp_path):
     experiment = model.client.create_experiment(model.name, tmp_path.as_uri())
+    run = model.client.create_run(experiment).info.run_id
     model.client.create_registered_model(model.name)
-    for found in (0.5, 0.6, None):
-        run = model.client.create_run(experiment).info.run_id
-        if found:
-            metrics = {"models": {"adapted": {"average": {"mean": {"balanced_accuracy": found}}}}}
-            model.client.log_dict(run, metrics, "evaluation/metrics.json")
-        model.client.create_model_version(model.name, "/nowhere", run)
-    judge = functools.partial(judge_versions, model.client, model.name)
-    assert [judge(*two).passed for two in (("1", "2"), ("2", "1"), ("1", "1"))] == [False, True, True]
-    assert judge("1", "2").sentence == "its mean balanced accuracy is 50.0%, below the 60.0% of version 2."
-    with pytest.raises(DataError, match=r"version 3: its run \w+ has no evaluation/metrics.json to compare"):
-        judge("3", "2")
+    model.client.create_model_version(model.name, "/nowhere", run)
+    with pytest.raises(DataError, match=rf"version 1: its run {run} has no evaluation/\w+\.\w+ to compare"):
+        judge_versions(model.client, model.name, "1", "1")

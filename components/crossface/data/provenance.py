@@ -31,6 +31,8 @@ class Provenance(BaseModel):
     """The layout as it was read, also where it was recognised."""
     revision: str
     """As configured, or the fingerprint of the source's files; empty where neither is known."""
+    licence: str = ""
+    """As configured; empty: what the format's publisher says, if it has one."""
     steps: tuple[StepTrace, ...]
     """In their order."""
 

@@ -20,6 +20,7 @@ class IngestConfig(Config):
         source: a local directory, ``s3://bucket/prefix``, or an archive in either, with the dataset as it
             was published.
         revision: any text; change it when the data changed, so that cached results are not used.
+        licence: of this copy of the data, for the model card; empty: what the format's publisher says.
         options: what the format lets choose; see the ``options_type`` of its reader.
         dev_fraction: share of the groups of train that becomes dev, where no dev split is published.
         test_fraction: share of all groups that becomes test, where no split is published.
@@ -31,6 +32,7 @@ class IngestConfig(Config):
     format: str
     source: str = Field(min_length=1)
     revision: str = ""
+    licence: str = ""
     options: SerializeAsAny[ReaderOptions] | None = Field(default=None, validate_default=True)
     dev_fraction: Share = 0.1
     test_fraction: Share = 0.15

@@ -92,9 +92,14 @@ def _ingest(config: IngestConfig, source: Source, folder: Path) -> IngestSummary
     digest = content_digest([folder / RECORDS_FILE, *sorted(folder.glob("photos-*.zip"))])
     write_rejects(rejects, folder)
     trace = StepTrace(step="ingest", digest=digest, seconds=time.monotonic() - start)
-    write_provenance(
-        Provenance(dataset=config.key, format=format_name, revision=config.revision, steps=(trace,)), folder
+    provenance = Provenance(
+        dataset=config.key,
+        format=format_name,
+        revision=config.revision,
+        licence=config.licence,
+        steps=(trace,),
     )
+    write_provenance(provenance, folder)
     return IngestSummary(config.key, format_name, counts, digest)
 
 

@@ -104,6 +104,9 @@ class _Dataset(NamedTuple):
     faces: Mapping[str, int]
     """By split; empty where they were not counted."""
     licence: Licence | None
+    """The publisher's, for a format that has one."""
+    own_licence: str
+    """What the user says of the copy, which goes before it."""
 
 
 class _Group(NamedTuple):
@@ -121,7 +124,8 @@ def _data(metrics: Mapping[str, Any]) -> Iterator[_Dataset]:
         faces[row["dataset"]][row["split"]] += row["count"]
     for name, source in zip(metrics["datasets"], metrics["data"], strict=True):
         layout, revision = (source["format"], source["revision"]) if source else (None, None)
-        yield _Dataset(name, layout, revision or None, faces[name], LICENCES.get(layout or ""))
+        own = source["licence"] if source else ""
+        yield _Dataset(name, layout, revision or None, faces[name], LICENCES.get(layout or ""), own)
 
 
 def _groups(metrics: Mapping[str, Any]) -> Iterator[_Group]:
