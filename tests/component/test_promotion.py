@@ -325,7 +325,7 @@ def test_of_two_racing_gates_the_better_model_wins(postgres):
     for gate in gates:
         gate.start()
     for gate in gates:
-        gate.join(300)
+        gate.join(900)
     assert [gate.exitcode for gate in gates] == [0, 0]
     won = [Model(MlflowClient(postgres), name) for name in names]
     scores = [int(model.tags(model.aliases[CHAMPION])["score"]) for model in won]

@@ -13,7 +13,7 @@ SMALL = (
     "crop.size=32", "train.epochs=1", "train.batch_size=48", "train.feature_dim=32", "probe.feature_dim=32",
     "probe.permutations=2", "evaluation.probe.permutations=2", "evaluation.umap_faces=90",
     "evaluation.gate.min_balanced_accuracy=0", "evaluation.gate.max_drop=1",
-    "evaluation.gate.probe_must_fall=false",
+    "evaluation.gate.probe_must_fall=false", "evaluation.gate.max_ece=1",
 )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def test_a_refused_model_is_not_registered_and_the_reason_is_said(workplace, cli
     refused = workplace.run("evaluation.gate.min_balanced_accuracy=1")
     assert refused.returncode == 0
     line = next(line for line in refused.stdout.splitlines() if line.startswith("registered"))
-    assert line.startswith("registered  no: ")
+    assert line.startswith("registered  no. Refused: mean balanced accuracy is ")
     assert "balanced accuracy" in line
     assert not any(
         run.data.tags[tracking.STEP_TAG] == "register" for run in steps_of(client, parents(client)[0])

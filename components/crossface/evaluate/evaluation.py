@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +17,14 @@ import torch
 import crossface
 from crossface.bias.document import read_bias
 from crossface.bias.features import FeatureBias, measure_features
-from crossface.data.crops import dataset_of
+from crossface.data.crops import dataset_of, open_crops
 from crossface.data.emotions import EMOTIONS
 from crossface.data.leakage import read_leakage
 from crossface.data.manifest import manifest_digest
 from crossface.data.provenance import read_provenance
+from crossface.data.reference import make_reference, write_reference
 from crossface.data.storage import atomic_folder
-from crossface.evaluate.calibration import calibrate
+from crossface.evaluate.calibration import calibrate, scale
 from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.contenders import open_contenders
@@ -43,7 +44,7 @@ from crossface.evaluate.tables import (
 from crossface.gate.champion import Judged, read_judged
 from crossface.gate.judge import judge
 from crossface.gate.verdict import Verdict
-from crossface.progress import Clock
+from crossface.progress import Clock, say
 
 DEV_PREDICTIONS_FILE = "dev_predictions.parquet"
 SAMPLE_FILE = "sample.parquet"
@@ -88,7 +89,8 @@ def evaluate(
     Writes ``predictions.parquet``, ``dev_predictions.parquet``, ``features.parquet``,
     ``label_issues.parquet``, ``metrics.json``, ``report.html``, ``summary.md``, ``figures/`` and
     ``sample.parquet`` and ``calibration.parquet``: a few test crops on which an export of the model can be
-    checked, and dev crops for the ranges of one in 8-bit integers.
+    checked, and dev crops for the ranges of one in 8-bit integers; ``reference.json``: what the data and the
+    answers are like, for whoever watches for drift.
     The metrics are computed from the first three tables alone, and the report from the files alone.
 
     Args:
@@ -167,6 +169,7 @@ def evaluate(
         pq.write_table(suspects, folder / LABEL_ISSUES_FILE, compression="zstd")
         pq.write_table(sample_crops(crops), folder / SAMPLE_FILE)
         pq.write_table(calibration_crops(crops, config.seed), folder / CALIBRATION_FILE)
+        _keep_reference(crops, _deployed(dev_predictions, models["adapted"]), folder)
         (folder / METRICS_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
         write_report(folder, facts)
     return Evaluation(document, verdict)
@@ -184,6 +187,19 @@ def measure_bias(features: pa.Table, model: str, config: EvaluateConfig) -> Feat
     dataset, emotion, group = (np.asarray(rows[name]) for name in ("dataset", "emotion", "group"))
     seed, label = config.seed, f"{model} features"
     return measure_features(stack(rows["features"]), dataset, emotion, group, config.probe, seed, label)
+
+
+def _deployed(predictions: pa.Table, adapted: Mapping[str, Any]) -> np.ndarray:
+    """What the adapted model says with its temperature: float64 [n, 7]."""
+    rows = predictions.filter(pc.field("model") == "adapted")
+    return scale(stack(rows["mean"]), adapted["calibration"]["temperature"])
+
+
+def _keep_reference(crops: list[Path], probabilities: np.ndarray, folder: Path) -> None:
+    if open_crops(crops).filter(pc.field("split") == "train").count_rows():
+        write_reference(make_reference(crops, probabilities), folder)
+    else:
+        say("no train faces among the crops: nothing is kept to see drift by")
 
 
 def _provenance(crops: Path) -> dict[str, Any] | None:

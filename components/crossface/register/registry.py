@@ -18,6 +18,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from crossface.data.emotions import EMOTIONS
+from crossface.data.reference import REFERENCE_FILE
 from crossface.model.images import encode_png
 from crossface.register.judge import judge_versions
 from crossface.register.lineage import lineage_tags
@@ -87,7 +88,7 @@ def register_version(release: Release, name: str, run_id: str, alias: str | None
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=Path(__file__).with_name("served_model.py"),
-                artifacts={"network": str(release.network), "config": str(files / "config.json")},
+                artifacts=_artifacts(release, files),
                 signature=SIGNATURE,
                 input_example=(_example(release.example), {"head": "mean", "detect": False}),
                 pip_requirements=[
@@ -139,6 +140,12 @@ def _write_files(release: Release, digest: str, folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / CARD_FILE).write_text(release.card)
     return folder
+
+
+def _artifacts(release: Release, files: Path) -> dict[str, str]:
+    found = {"network": str(release.network), "config": str(files / "config.json")}
+    reference = release.evaluation / REFERENCE_FILE
+    return found | ({"reference": str(reference)} if reference.is_file() else {})
 
 
 def _example(face: np.ndarray) -> pd.DataFrame:

