@@ -8,8 +8,8 @@ eager loop     as one would write it: a Dataset that decodes with Pillow, ToTens
 bare network   forward passes on a batch that is there already, in the precision of the evaluation: the limit
 
 They take turns, and the best turn of each counts, so that what else the machine does matters little. Memory:
-the peak of a process of its own that predicts with two ResNet-8 at 48 px. Probe: time, and memory beyond that
-of the features, for 3,000 to 300,000 made-up faces, with two cross-validations instead of eleven.
+the peak of a process of its own that predicts with two ResNet-8 at 48 px. Probe: CPU time, and memory beyond
+that of the features, for 3,000 to 300,000 made-up faces, with two cross-validations instead of eleven.
 """
 
 import io
@@ -217,7 +217,7 @@ def predict_in_child(crops: Path) -> float:
 
 
 def measure_probes(load: Load) -> dict[tuple[int, str], tuple[float, float]]:
-    """Seconds and MB of the probe, by the number of faces there are and the bound of its sample."""
+    """CPU seconds and MB of the probe, by the number of faces there are and the bound of its sample."""
     jobs = [(faces, "default", ProbeSettings().max_per_cell) for faces in PROBED]
     jobs += [(faces, "none", UNBOUNDED) for faces in load.unbounded]
     found, rows = {}, []
@@ -225,23 +225,23 @@ def measure_probes(load: Load) -> dict[tuple[int, str], tuple[float, float]]:
         probed, seconds, added = in_a_child(probe_in_child, faces, max_per_cell)
         found[faces, bound] = seconds, added
         rows.append((f"{faces:,}", bound, f"{probed:,}", f"{seconds:.1f}", f"{added:.0f}"))
-    print("\n" + table(("faces", "bound of a cell", "probed", "seconds", "MB beyond the features"), rows))
+    print("\n" + table(("faces", "bound of a cell", "probed", "CPU seconds", "MB beyond the features"), rows))
     return found
 
 
 def probe_in_child(faces: int, max_per_cell: int) -> tuple[int, float, float]:
-    """Faces that the probe takes, its seconds, and the MB that it adds to those of the features."""
+    """Faces that the probe takes, its CPU seconds, on one thread, and the MB it adds to the features'."""
     rng = np.random.default_rng(0)
     dataset, emotion = (rng.integers(0, count, faces) for count in (len(DATASETS), len(EMOTIONS)))
     features = rng.standard_normal((faces, FEATURE_WIDTH), np.float32)
     features[:, 0] += dataset  # something to find
     names, groups = np.array(DATASETS)[dataset], np.arange(faces).astype(str)
     settings = ProbeSettings(max_per_cell=max_per_cell, permutations=1)
-    before, start = memory_mb("VmRSS"), time.perf_counter()
+    before, start = memory_mb("VmRSS"), time.process_time()
     with redirect_stdout(io.StringIO()):
         probe = probe_dataset(features, names, emotion, groups, settings, seed=0)
     assert probe is not None
-    return probe.n, time.perf_counter() - start, memory_mb("VmHWM") - before
+    return probe.n, time.process_time() - start, memory_mb("VmHWM") - before
 
 
 def in_a_child(work: Callable[..., Any], *arguments: Any) -> Any:

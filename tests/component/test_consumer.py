@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import io
 import json
 import os
 import signal
@@ -71,26 +70,25 @@ def photos(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory, photos) -> list[Evaluated]:
-    """Two models, the same figures, and more terms of a dataset than a description has room for."""
+    """Two models, the second a better one, and more terms of a dataset than a description has room for."""
     root = tmp_path_factory.mktemp("evaluated")
-    evaluation = root / "evaluation"
-    metrics = write_evaluation(evaluation, HEADS)
-    metrics["data"][0]["licence"] = "for those who read it all " * 200
-    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+    images = torch.from_numpy(np.stack([np.asarray(Image.open(photo)) for photo in photos]))
     rows = [
         {"face_id": str(number), "dataset": "dark", "split": "test", "image": {"bytes": face, "path": None}}
         for number, face in enumerate(map(encode_png, noise(4)))
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=CROP_SCHEMA), evaluation / "sample.parquet")
-    images = torch.from_numpy(np.stack([np.asarray(Image.open(photo)) for photo in photos]))
     two = []
-    for seed in range(2):
-        net, folder = network(seed), root / f"model-{seed}"
-        folder.mkdir()
-        save_model(net, folder)
+    for seed, gain in enumerate((0.5, 1.5)):
+        net, model, evaluation = network(seed), root / f"model-{seed}", root / f"evaluation-{seed}"
+        metrics = write_evaluation(evaluation, HEADS, gain)
+        metrics["data"][0]["licence"] = "for those who read it all " * 200
+        (evaluation / "metrics.json").write_text(json.dumps(metrics))
+        pq.write_table(pa.Table.from_pylist(rows, schema=CROP_SCHEMA), evaluation / "sample.parquet")
+        model.mkdir()
+        save_model(net, model)
         with torch.inference_mode():
             said = Deployed(net, temperature_of(metrics))(images)[:, 0].numpy()
-        two.append(Evaluated(folder, evaluation, said))
+        two.append(Evaluated(model, evaluation, said))
     return two
 
 
