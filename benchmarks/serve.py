@@ -84,6 +84,7 @@ class Faces:
 def main() -> None:
     """Measure, and print what came out."""
     options = arguments(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers end with it
     load = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         faces = draw_faces()
@@ -149,11 +150,11 @@ def draw_faces() -> Faces:
         top, left = (rng.integers(0, side - LARGE) for side in scene.shape[:2])
         cuts.append(Image.fromarray(scene[top : top + LARGE, left : left + LARGE]))
     small = [cut.resize((SIZE, SIZE), Image.Resampling.LANCZOS) for cut in cuts]
-    files = [jpeg(cut) for cut in small]
-    cells = {"arrays": [np.asarray(cut) for cut in small], "JPEG": files, "large JPEG": map(jpeg, cuts)}
-    columns = {form: pd.Series(list(column), dtype=object) for form, column in cells.items()}
+    arrays, files = [np.asarray(cut) for cut in small], [jpeg(cut) for cut in small]
+    cells = {"arrays": arrays, "JPEG": files, "large JPEG": [jpeg(cut) for cut in cuts]}
+    columns = {form: pd.Series(column, dtype=object) for form, column in cells.items()}
     return Faces(
-        arrays=np.stack(cells["arrays"]),
+        arrays=np.stack(arrays),
         frames={
             (form, n): pd.DataFrame({"image": columns[form][:n]}) for form in columns for n in (1, BATCH)
         },
