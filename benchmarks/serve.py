@@ -299,7 +299,7 @@ def over_http(address: str, faces: Faces) -> Way:
         response = connection.post(address, json={"dataframe_split": question}, timeout=600)
         response.raise_for_status()
         (error,) = {row["error"] for row in response.json()["predictions"]}
-        assert error is None, error
+        assert not error, error
         return response
 
     return answer

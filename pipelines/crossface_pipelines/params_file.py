@@ -8,6 +8,15 @@ import yaml
 
 from crossface.errors import ConfigError
 
+PARAMS = Path(__file__).parent / "training" / "params"
+"""Params files that come along, of every pipeline but scoring."""
+
+
+def params_file(name: str) -> Path:
+    """A path, or the name of a params file that comes along."""
+    shipped = PARAMS / f"{name}.yaml"
+    return shipped if shipped.is_file() else Path(name)
+
 
 def read_values(file: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
@@ -65,3 +74,13 @@ def mapping_in(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{name}: should be a mapping (got {found!r})")
     return found
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win; nested mappings are merged, not replaced."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = merged(values[key], value) if both else value
+    return values

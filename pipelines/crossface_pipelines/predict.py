@@ -46,7 +46,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         for number, answers in enumerate(_answers(pin, arguments.photos, params)):
-            failed += int(answers["error"].notna().sum())
+            failed += int(answers["error"].ne("").sum())
             sys.stdout.write(_shown(answers, arguments, header=number == 0))
     if failed:
         raise UnreadableError(f"{failed} of {len(arguments.photos)} photos have no answer")
@@ -90,7 +90,6 @@ def _shown(answers: "pd.DataFrame", arguments: argparse.Namespace, header: bool)
         return answers.to_json(orient="records", lines=True)
     lines = []
     for row in answers.itertuples():
-        known = row.error is None or row.error != row.error  # missing is None or a number that is no number
-        said = f"{row.expression:10} {row.confidence:6.1%}" if known else f"no answer: {row.error}"
+        said = f"no answer: {row.error}" if row.error else f"{row.expression:10} {row.confidence:6.1%}"
         lines.append(f"{row.photo}  {said}\n")
     return "".join(lines)

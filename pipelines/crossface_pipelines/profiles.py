@@ -1,47 +1,36 @@
-"""Where a task runs: its image, and (on a cluster) its place and its limits."""
+"""Where the tasks of a pipeline run: each step's image, and (on a cluster) its place and its limits."""
 
-import hashlib
-import importlib.metadata
-import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import crossface
+from pydantic import Field
 
-STEP_IMAGES = {
-    "ingest": "data",
-    "crop_faces": "data",
-    "find_leakage": "data",
-    "probe_bias": "torch",
-    "train": "torch",
-    "evaluate": "torch",
-    "chart": "torch",
-    "register": "torch",
-    "pin_model": "data",
-    "score": "torch",
-    "finalize": "data",
-}
-"""Logical image of each step."""
+from crossface.config import Config
+from crossface.errors import ConfigError
+from crossface_pipelines.params_file import merged, read_values
+from crossface_pipelines.placement import Placement
+from crossface_pipelines.steps import STEP_IMAGES
 
-_SHARED_CODE = (
-    *("data", "cropping", "model", "bias", "gate", "bootstrap.py", "config.py", "errors.py", "markdown.py"),
-    *("outputs.py", "progress.py", "tracking.py"),
-)
-_NOT_RUN = {"__pycache__", "sample"}
-_PACKAGES = (
-    *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "onnxruntime", "pillow", "py7zr", "pyarrow"),
-    *("scikit-learn", "scipy", "timm", "torch", "torchvision"),
-)
+PROFILES = Path("manifests/profiles")
+"""Where profiles lie in a checkout, from which the command is started."""
+_SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "ACCESS_KEY", "CREDENTIAL")
+RUN_LABEL = "pipeline/runid"
+"""Kubeflow's label on every pod of a run."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Images of the steps, and whether their results may be cached."""
+    """Images of the steps, whether their results may be cached, and what each asks of a cluster."""
 
-    images: dict[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
     """Image reference of each step."""
     caching: bool = True
+    placements: Mapping[str, Placement] = field(default_factory=dict)
+    """Of each step; empty where there is no cluster."""
+    service_account: str = ""
+    """Of all pods of a run; empty: the backend's default."""
 
     def place(self, task: Any, step: str, cache: bool = True) -> Any:
         """Apply the profile to a task of the DAG and return it.
@@ -51,32 +40,110 @@ class Profile:
             step: which step it is.
             cache: whether a result of an earlier run may stand in for this task at all.
         """
-        return task.set_container_image(self.images[step]).set_caching_options(self.caching and cache)
+        task.set_container_image(self.images[step]).set_caching_options(self.caching and cache)
+        if placement := self.placements.get(step):
+            from kfp import kubernetes
+
+            placement.apply(task)
+            # a run id that travelled as a parameter would keep every step from its cache
+            path = f"metadata.labels['{RUN_LABEL}']"
+            kubernetes.use_field_path_as_env(task, env_name="KFP_RUN_ID", field_path=path)
+        return task
 
 
-def container_profile(images: dict[str, str], caching: bool = True) -> Profile:
-    """Steps in containers: ``images`` maps the logical names ``data`` and ``torch`` to references."""
-    return Profile({step: images[logical] for step, logical in STEP_IMAGES.items()}, caching)
+class LockedImage(Config):
+    """One image, as people call it and as it is pulled."""
+
+    image: str
+    """Reference; with ``@sha256:`` it is always the same image."""
+    tag: str = ""
+    """For people."""
 
 
-def source_profile(caching: bool = True) -> Profile:
-    """Steps as processes of this environment.
+class ProfileFile(Config):
+    """A file of ``manifests/profiles``."""
 
-    The image string takes part in the cache key, so here it is a hash of the code a step runs and of the
-    packages it uses: results of old code are never mistaken for those of new code.
+    images: str = "../../images/images.lock.yaml"
+    """The file that maps ``data`` and ``torch`` to images; relative to the profile."""
+    digests: bool = True
+    """Whether every image must be named by its digest. A tag may move between two runs of one pipeline, and
+    would not be noticed by Kubeflow's cache."""
+    caching: bool = True
+    service_account: str = ""
+    steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of each step; ``default`` is what all have in common, and a mapping in a step's own adds to it."""
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile and the images that it names.
+
+    Args:
+        name: a YAML file, or the name of one in ``manifests/profiles`` of the working directory.
+
+    Raises:
+        ConfigError: one line a fault, each naming its file and key.
     """
-    return Profile({step: f"python-crossface:{_code_hash(step)}" for step in STEP_IMAGES}, caching)
+    path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml"))) or "none"
+        raise ConfigError(
+            f"--profile {name}: {path} is not there (profiles in {PROFILES.absolute()}: {there})"
+        )
+    given = ProfileFile.parse(read_values(path), where=str(path))
+    images = _images(path.parent / given.images, given.digests)
+    return Profile(
+        images={step: images[logical] for step, logical in STEP_IMAGES.items()},
+        caching=given.caching,
+        placements=_placements(given.steps, str(path)),
+        service_account=given.service_account,
+    )
 
 
-def _code_hash(step: str) -> str:
-    root = Path(crossface.__file__).parent
-    digest = hashlib.sha256()
-    for part in (*_SHARED_CODE, step):
-        path = root / part
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and not _NOT_RUN & set(file.parts) and file.suffix != ".md":
-                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    digest.update(platform.python_version().encode())
-    for package in _PACKAGES:
-        digest.update(f"{package}={importlib.metadata.version(package)}\n".encode())
-    return digest.hexdigest()[:16]
+def _images(lock: Path, digests: bool) -> dict[str, str]:
+    """Logical name -> reference."""
+    values, faults, images = read_values(lock), [], {}
+    for name in sorted(set(STEP_IMAGES.values())):
+        if not isinstance(entry := values.get(name), dict):
+            faults.append(f"{lock}: {name}: required, and not given")
+            continue
+        images[name] = LockedImage.parse(entry, where=f"{lock}: {name}").image
+        if digests and "@sha256:" not in images[name]:
+            faults.append(
+                f"{lock}: {name}: {images[name]} has no digest; make push writes one, see images/README.md"
+            )
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return images
+
+
+def _placements(steps: Mapping[str, dict[str, Any]], where: str) -> dict[str, Placement]:
+    faults = [
+        f"{where}: steps.{step}: no such step" for step in steps if step not in {*STEP_IMAGES, "default"}
+    ]
+    placements = {}
+    for step in STEP_IMAGES:
+        values = merged(steps.get("default", {}), steps.get(step, {}))
+        if step == "finalize":
+            values.pop("retry", None)  # Kubeflow repeats no exit task
+        faults += _exposed(values, f"{where}: steps.{step}")
+        try:
+            placements[step] = Placement.parse(values, where=f"{where}: steps.{step}")
+        except ConfigError as error:
+            faults += str(error).splitlines()
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return placements
+
+
+def _exposed(values: Mapping[str, Any], where: str) -> list[str]:
+    """Secrets in the open, which everybody who sees a run would see; their values are not repeated."""
+    return [
+        f"{where}.environment.{name}: looks like a secret; name it under secrets"
+        for name in values.get("environment") or {}
+        if any(word in str(name).upper() for word in _SECRET_WORDS)
+    ]
+
+
+def container_profile(images: Mapping[str, str], caching: bool = True) -> Profile:
+    """Steps in containers of this machine: ``images`` maps the logical names ``data`` and ``torch``."""
+    return Profile({step: images[logical] for step, logical in STEP_IMAGES.items()}, caching)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from crossface.errors import ConfigError
-from crossface_pipelines.profiles import Profile, container_profile, source_profile
+from crossface_pipelines.profiles import Profile, container_profile
+from crossface_pipelines.source_code import source_profile
 from crossface_pipelines.training.params import TrainingParams
 
 IMAGES = {"data": "crossface-data:dev", "torch": "crossface-torch:dev"}

@@ -195,7 +195,7 @@ def ask(python: Path, address: str, photos: list[Path], folder: Path) -> list[di
 def check(rows: list[dict], expected: np.ndarray) -> None:
     np.testing.assert_allclose([[row[name] for name in EMOTIONS] for row in rows], expected, atol=1e-4)
     assert [row["expression"] for row in rows] == [EMOTIONS[best] for best in expected.argmax(1)]
-    assert [row["error"] for row in rows] == [None] * len(expected)
+    assert [row["error"] for row in rows] == [""] * len(expected)
 
 
 downloaded = pytest.param(

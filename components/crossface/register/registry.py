@@ -25,7 +25,7 @@ from crossface.register.lineage import lineage_tags
 from crossface.register.promotion import promote
 from crossface.tracking import EVALUATION_FILES, EVALUATION_FOLDER
 
-REQUIREMENTS = ("numpy", "pandas", "pillow", "onnxruntime")
+REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pillow", "onnxruntime")
 
 CARD_FILE = "README.md"
 
@@ -36,9 +36,9 @@ SIGNATURE = ModelSignature(
     outputs=Schema(
         [
             *(ColSpec(DataType.float, name) for name in EMOTIONS),
-            ColSpec(DataType.string, "expression", required=False),
+            ColSpec(DataType.string, "expression"),
             ColSpec(DataType.float, "confidence"),
-            ColSpec(DataType.string, "error", required=False),
+            ColSpec(DataType.string, "error"),
         ]
     ),
     params=ParamSchema(

@@ -43,6 +43,16 @@ class _UnreadableError(Exception):
     """What is wrong with one row, in one line."""
 
 
+class _Answers(pd.DataFrame):
+    """Writes a number that is missing as ``null``: ``mlflow models serve`` makes JSON of ``to_dict``, and NaN
+    is none. Nullable columns would do the same, and are unknown to MLServer."""
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any DataFrame, with None for NaN."""
+        plain = self.astype(object)
+        return plain.where(plain.notna(), None).to_dict(*args, **kwargs)
+
+
 class ExpressionModel(PythonModel):  # type: ignore[misc]
     """Face crops in; seven probabilities, the likeliest expression and its probability out."""
 
@@ -77,9 +87,9 @@ class ExpressionModel(PythonModel):  # type: ignore[misc]
                 ``detect``: the images are photos, of which the largest face is cut out first.
 
         Returns:
-            For each row, with its index: a column of calibrated probability for each emotion, ``expression``,
-            ``confidence`` (its probability) and ``error``: null, or why the row could not be read; the other
-            columns are null then.
+            For each row, with its index: a column of calibrated probability for each emotion, float32,
+            ``expression``, ``confidence`` (its probability) and ``error``: empty, or why the row could not be
+            read. Its numbers are NaN then and its expression is empty.
 
         Raises:
             MlflowException: there is no such head, or what ``detect`` needs is not installed.
@@ -95,7 +105,7 @@ class ExpressionModel(PythonModel):  # type: ignore[misc]
         finder = self._finder if given["detect"] else None
         images = list(model_input["image"])
         probabilities = np.full((len(images), len(self._emotions)), np.nan, np.float32)
-        errors: list[str | None] = [None] * len(images)
+        errors = [""] * len(images)
         for start in range(0, len(images), _BATCH):
             faces: dict[int, np.ndarray] = {}
             for row, image in enumerate(images[start : start + _BATCH], start):
@@ -122,13 +132,13 @@ class ExpressionModel(PythonModel):  # type: ignore[misc]
             words = " ".join(f"{type(error).__name__}: {error}".split())
             raise _UnreadableError(f"cannot be read: {words[:200]}") from None
 
-    def _table(self, probabilities: np.ndarray, errors: list[str | None], index: pd.Index) -> pd.DataFrame:
-        # nullable columns: a server writes null, where NaN would make the whole answer invalid JSON
+    def _table(self, probabilities: np.ndarray, errors: list[str], index: pd.Index) -> pd.DataFrame:
         best = probabilities.argmax(1)
-        names = [None if error else self._emotions[i] for i, error in zip(best, errors, strict=True)]
-        table = pd.DataFrame(probabilities, index, self._emotions).astype("Float32")
+        names = ["" if error else self._emotions[i] for i, error in zip(best, errors, strict=True)]
+        table = _Answers(probabilities, index, self._emotions)
+        # text as plain objects: MLServer does not know the type that pandas would choose
         table["expression"] = pd.Series(names, index, dtype=object)
-        table["confidence"] = pd.Series(probabilities.max(1), index, dtype="Float32")
+        table["confidence"] = probabilities.max(1)
         table["error"] = pd.Series(errors, index, dtype=object)
         return table
 

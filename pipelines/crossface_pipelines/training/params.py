@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crossface.config import Config
 from crossface.crop_faces.config import CropConfig
@@ -15,7 +15,7 @@ from crossface.probe_bias.config import ProbeConfig
 from crossface.register.config import RegisterConfig
 from crossface.train.config import TrainConfig
 from crossface_pipelines.benchmark.study import StudyConfig, study_trainings
-from crossface_pipelines.params_file import assign, mapping_in, read_values
+from crossface_pipelines.params_file import assign, mapping_in, merged, read_values
 
 _SECTIONS: dict[str, type[Config]] = {
     "crop": CropConfig,
@@ -32,9 +32,6 @@ POLICIES = Path(__file__).parent / "policies"
 _KEYS = ("seed", "datasets", "train", *_SECTIONS)
 
 
-PipelineName = Literal["training", "benchmark"]
-
-
 class TrainingParams(Config):
     """All that a pipeline is told."""
 
@@ -48,14 +45,14 @@ class TrainingParams(Config):
     registration: RegisterConfig
     study: StudyConfig
 
-    def arguments(self, pipeline: PipelineName = "training") -> dict[str, Any]:
+    def arguments(self, pipeline: str = "training") -> dict[str, Any]:
         """A pipeline's arguments, as plain JSON values; KFP knows no null, so those are left out.
 
         Raises:
             ConfigError: there is nothing for the benchmark to study.
         """
-        without = {"training": {"study"}, "benchmark": {"study", "registration"}}
-        arguments = self.model_dump(mode="json", exclude_none=True, exclude=without[pipeline])
+        without = {"study", "registration"} if pipeline == "benchmark" else {"study"}
+        arguments = self.model_dump(mode="json", exclude_none=True, exclude=without)
         if pipeline == "benchmark":
             keys = [dataset.key for dataset in self.datasets]
             arguments["evaluation"]["champion"] = ""  # nothing is promoted
@@ -113,7 +110,7 @@ def _expand(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, section in _SECTIONS.items():
         defaults = {key: value for key, value in shared.items() if key in section.model_fields}
         common = _training(given["train"], name) if section is TrainConfig else {}
-        expanded[name] = _merge(defaults, common, given[name])
+        expanded[name] = merged(defaults, common, given[name])
     return expanded
 
 
@@ -134,16 +131,6 @@ def _training(shared: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(uri := checkpoint.get("uri"), str) or not uri:
         return shared
     return {**shared, "checkpoint": {**checkpoint, "uri": f"{uri.rstrip('/')}/{name}"}}
-
-
-def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers win; nested mappings are merged, not replaced."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _datasets(values: Mapping[str, Any]) -> tuple[list[IngestConfig], list[str]]:

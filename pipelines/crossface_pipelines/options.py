@@ -1,0 +1,47 @@
+"""Options that several commands have."""
+
+import argparse
+from pathlib import Path
+
+from crossface_pipelines.params_file import PARAMS
+
+
+def add_pipeline(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Let a command be told which pipeline; the first is the default."""
+    parser.add_argument(
+        "--pipeline",
+        choices=names,
+        default=names[0],
+        help="benchmark: training, and what carries over from dataset to dataset (default %(default)s)",
+    )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where a pipeline will run."""
+    parser.add_argument(
+        "--profile",
+        default="dev",
+        help="where it will run: a YAML file, or the name of one in manifests/profiles (default %(default)s)",
+    )
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where runs write."""
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder for what runs write (default %(default)s)"
+    )
+
+
+def add_params(
+    parser: argparse.ArgumentParser, shipped: Path = PARAMS, example: str = "train.epochs=3"
+) -> None:
+    """Let a command be told the parameters of a pipeline."""
+    names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+    parser.add_argument("--params", required=True, help=f"a YAML file, or one that comes along: {names}")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override a parameter, such as {example}",
+    )
