@@ -5,7 +5,12 @@ FACES ?= 3600
 SEED ?= 0
 # of `crossface run`, such as: make run ARGS="--set train.seed=1"
 ARGS ?=
-ENGINE ?= docker
+# docker or podman, whichever is there
+ENGINE ?= $(shell command -v docker || command -v podman)
+# another base image, PyTorch's index for CPUs: make images BUILD_ARGS="--build-arg PYTHON_IMAGE=python:3.11-slim-bookworm"
+BUILD_ARGS ?=
+COMMIT := $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
+BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build --file images/Dockerfile --build-arg COMMIT=$(COMMIT) $(BUILD_ARGS)
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
@@ -37,8 +42,8 @@ data/sample: | .venv/.run
 	@touch $@
 
 images:  ## what `crossface run --runner docker` runs the steps in
-	$(ENGINE) build --file images/Dockerfile --tag crossface-data:dev .
-	$(ENGINE) build --file images/Dockerfile --tag crossface-torch:dev --build-arg EXTRA=torch .
+	$(BUILD) --build-arg PACKAGES=data --tag crossface-data:dev .
+	$(BUILD) --build-arg PACKAGES=torch --tag crossface-torch:dev .
 
 clean:  ## forget runs, their cache and the sample data
 	rm -rf runs data/sample

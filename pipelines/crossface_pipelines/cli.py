@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crossface.errors import ConfigError, CrossfaceError
 from crossface_pipelines import models, predict
+from crossface_pipelines.cluster import commands as cluster
 from crossface_pipelines.options import add_params, add_pipeline, add_profile, add_runs
 from crossface_pipelines.scoring import command as scoring
 
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     compile_.set_defaults(call=_compile)
 
     models.add_commands(commands)
+    cluster.add_commands(commands)
     predict.add_command(commands)
     return parser
 
@@ -106,13 +108,13 @@ def _run(arguments: argparse.Namespace) -> None:
     params = load_params(params_file(arguments.params), arguments.set)
     from crossface_pipelines import summary
     from crossface_pipelines.compiling import build
-    from crossface_pipelines.local import open_run, run_locally
+    from crossface_pipelines.local import artifacts_of, open_run, run_locally
     from crossface_pipelines.revision import with_revisions
     from crossface_pipelines.runners import make_runner
 
     caching, values = not arguments.no_cache, with_revisions(params).arguments(arguments.pipeline)
     with open_run(arguments.runs) as run_id:
-        runner, profile = make_runner(arguments.runner, params, caching)
+        runner, profile = make_runner(arguments.runner, params, artifacts_of(run_id, arguments.runs), caching)
         pipeline = build(arguments.pipeline, profile)
         done = run_locally(run_id, pipeline, values, arguments.runs, runner, caching)
     model_name = params.registration.model_name if arguments.pipeline == "training" else ""

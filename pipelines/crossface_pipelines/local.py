@@ -51,6 +51,7 @@ def open_run(runs: Path) -> Iterator[str]:
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{runs.absolute() / 'mlflow.db'}")
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.update({"KFP_RUN_ID": run_id, "PYTHONUNBUFFERED": "1"})
     _open_parent_run(run_id, runs)
     try:
@@ -126,7 +127,7 @@ def run_locally(
     log = runs / "logs" / f"{run_id}.log"
     local.init(
         runner,
-        pipeline_root=str(runs / "artifacts" / run_id),
+        pipeline_root=str(artifacts_of(run_id, runs)),
         enable_caching=caching,
         cache_root=str(runs / "cache"),
     )
@@ -157,9 +158,14 @@ def _logging_to(stream: Console) -> Iterator[None]:
         root.setLevel(before)
 
 
+def artifacts_of(run_id: str, runs: Path) -> Path:
+    """The folder with what the steps of a run write."""
+    return runs.absolute() / "artifacts" / run_id
+
+
 def _collect(run_id: str, runs: Path, report: str) -> LocalRun:
     """Find the report, and copy it to where it is easily found."""
-    (written,) = (runs / "artifacts" / run_id).glob(f"**/{report}")
+    (written,) = artifacts_of(run_id, runs).glob(f"**/{report}")
     copy = runs / "reports" / f"{run_id}.html"
     copy.parent.mkdir(exist_ok=True)
     shutil.copyfile(written, copy)

@@ -3,7 +3,7 @@
 import pytest
 
 from crossface_pipelines.cli import main
-from crossface_pipelines.runners import run_container
+from crossface_pipelines.docker_runner import run_container
 
 
 class Engine:
