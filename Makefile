@@ -14,7 +14,7 @@ BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build --file images/Dockerfile --build-arg C
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run test images clean
+.PHONY: run test images push e2e clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run data/sample  ## the whole pipeline on drawn sample data
@@ -44,6 +44,10 @@ data/sample: | .venv/.run
 images:  ## what `crossface run --runner docker` runs the steps in
 	$(BUILD) --build-arg PACKAGES=data --tag crossface-data:dev .
 	$(BUILD) --build-arg PACKAGES=torch --tag crossface-torch:dev .
+
+push: images  ## to REGISTRY, such as registry.example/team; writes their digests into images/images.lock.yaml
+	@test -n "$(REGISTRY)" || { echo "make push REGISTRY=registry.example/team"; exit 1; }
+	@ENGINE=$(ENGINE) images/push.sh "$(REGISTRY)" "$(COMMIT)"
 
 clean:  ## forget runs, their cache and the sample data
 	rm -rf runs data/sample

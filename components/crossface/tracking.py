@@ -203,6 +203,22 @@ def step_runs(client: MlflowClient, pipeline_run_id: str, step: str) -> list[Run
     )
 
 
+def last_finished(step: str, tags: Mapping[str, str]) -> Run | None:
+    """The newest run of a step with these tags whose pipeline run came to a good end.
+
+    Raises:
+        MlflowException: the server cannot be reached.
+    """
+    client = MlflowClient()
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in {STEP_TAG: step, **tags}.items())
+    runs = client.search_runs([experiment_id(client)], query, order_by=["attributes.start_time DESC"])
+    for run in runs:
+        parent = run.data.tags.get(PARENT_TAG)
+        if parent and client.get_run(parent).info.status == "FINISHED":
+            return run
+    return None
+
+
 def experiment_id(client: MlflowClient) -> str:
     """The experiment that the environment names (``MLFLOW_EXPERIMENT_ID`` or ``_NAME``), made if missing."""
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):

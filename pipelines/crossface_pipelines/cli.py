@@ -9,6 +9,7 @@ from pathlib import Path
 from crossface.errors import ConfigError, CrossfaceError
 from crossface_pipelines import models, predict
 from crossface_pipelines.cluster import commands as cluster
+from crossface_pipelines.cluster.names import PIPELINES
 from crossface_pipelines.options import add_params, add_pipeline, add_profile, add_runs
 from crossface_pipelines.scoring import command as scoring
 
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.set_defaults(call=_sample_data)
 
     run = commands.add_parser("run", help="run a pipeline on this machine")
-    add_pipeline(run, "training", "benchmark")
+    add_pipeline(run, "training", "retraining", "benchmark")
     add_params(run)
     run.add_argument(
         "--runner", choices=("subprocess", "docker"), default="subprocess", help="what a step runs in"
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compile_ = commands.add_parser("compile", help="write a pipeline as KFP's YAML")
     compile_.add_argument("out", type=Path, help="the .yaml file to write")
-    add_pipeline(compile_, "training", "benchmark", "scoring")
+    add_pipeline(compile_, *PIPELINES)
     add_params(compile_)
     add_profile(compile_)
     compile_.set_defaults(call=_compile)
@@ -109,15 +110,20 @@ def _run(arguments: argparse.Namespace) -> None:
     from crossface_pipelines import summary
     from crossface_pipelines.compiling import build
     from crossface_pipelines.local import artifacts_of, open_run, run_locally
-    from crossface_pipelines.revision import with_revisions
     from crossface_pipelines.runners import make_runner
 
-    caching, values = not arguments.no_cache, with_revisions(params).arguments(arguments.pipeline)
+    caching = not arguments.no_cache
+    # retraining finds out the revisions itself, as it does where nobody watches
+    given = params if arguments.pipeline == "retraining" else params.with_revisions()
+    values = given.arguments(arguments.pipeline)
     with open_run(arguments.runs) as run_id:
         runner, profile = make_runner(arguments.runner, params, artifacts_of(run_id, arguments.runs), caching)
         pipeline = build(arguments.pipeline, profile)
         done = run_locally(run_id, pipeline, values, arguments.runs, runner, caching)
-    model_name = params.registration.model_name if arguments.pipeline == "training" else ""
+    if done is None:
+        print("nothing is new since the last finished run, so nothing was trained")
+        return
+    model_name = "" if arguments.pipeline == "benchmark" else params.registration.model_name
     print(summary.text(done, os.environ["MLFLOW_TRACKING_URI"], model_name))
 
 

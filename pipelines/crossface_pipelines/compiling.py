@@ -1,6 +1,7 @@
 """Pipelines by name: their arguments, and their compiled form."""
 
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ def build(name: str, profile: Profile) -> Any:
         from crossface_pipelines.benchmark.pipeline import benchmark_pipeline
 
         return benchmark_pipeline(profile)
+    if name == "retraining":
+        from crossface_pipelines.retraining.pipeline import retraining_pipeline
+
+        return retraining_pipeline(profile)
     from crossface_pipelines.training.pipeline import training_pipeline
 
     return training_pipeline(profile)
@@ -58,3 +63,6 @@ def write_ir(name: str, profile: Profile, arguments: Mapping[str, Any], out: Pat
     from kfp.compiler import Compiler
 
     Compiler().compile(build(name, profile), str(out), pipeline_parameters=dict(arguments))
+    # KFP begins with a comment that lists the parameters, in another order each time
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(dropwhile(lambda line: line.startswith("#"), lines)))

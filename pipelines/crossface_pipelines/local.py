@@ -106,7 +106,7 @@ def run_locally(
     runner: Any,
     caching: bool,
     report: str = "evaluation/report.html",
-) -> LocalRun:
+) -> LocalRun | None:
     """Run a pipeline with kfp.local.
 
     Args:
@@ -117,6 +117,9 @@ def run_locally(
         runner: a kfp.local runner.
         caching: whether steps that ran before with the same code, parameters and inputs may be skipped.
         report: the page that the run is about, in the output of a step that is never cached.
+
+    Returns:
+        What there is to see; None of a pipeline that had nothing to do and so wrote no report.
 
     Raises:
         RunFailedError: a step failed.
@@ -163,9 +166,11 @@ def artifacts_of(run_id: str, runs: Path) -> Path:
     return runs.absolute() / "artifacts" / run_id
 
 
-def _collect(run_id: str, runs: Path, report: str) -> LocalRun:
+def _collect(run_id: str, runs: Path, report: str) -> LocalRun | None:
     """Find the report, and copy it to where it is easily found."""
-    (written,) = artifacts_of(run_id, runs).glob(f"**/{report}")
+    written = next(artifacts_of(run_id, runs).glob(f"**/{report}"), None)
+    if written is None:
+        return None
     copy = runs / "reports" / f"{run_id}.html"
     copy.parent.mkdir(exist_ok=True)
     shutil.copyfile(written, copy)

@@ -1,5 +1,6 @@
 """Where the tasks of a pipeline run: each step's image, and (on a cluster) its place and its limits."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ def load_profile(name: str) -> Profile:
             f"--profile {name}: {path} is not there (profiles in {PROFILES.absolute()}: {there})"
         )
     given = ProfileFile.parse(read_values(path), where=str(path))
-    images = _images(path.parent / given.images, given.digests)
+    images = _images(Path(os.path.normpath(path.parent / given.images)), given.digests)
     return Profile(
         images={step: images[logical] for step, logical in STEP_IMAGES.items()},
         caching=given.caching,

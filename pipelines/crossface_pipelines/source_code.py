@@ -9,10 +9,6 @@ import crossface
 from crossface_pipelines.profiles import Profile
 from crossface_pipelines.steps import STEP_IMAGES
 
-_SHARED_CODE = (
-    *("data", "cropping", "model", "bias", "gate", "bootstrap.py", "config.py", "errors.py", "markdown.py"),
-    *("outputs.py", "progress.py", "tracking.py"),
-)
 _NOT_RUN = {"__pycache__", "sample"}
 _PACKAGES = (
     *("boto3", "faiss-cpu", "kfp", "mlflow-skinny", "numpy", "onnxruntime", "pillow", "py7zr", "pyarrow"),
@@ -32,8 +28,8 @@ def source_profile(caching: bool = True) -> Profile:
 def _code_hash(step: str) -> str:
     root = Path(crossface.__file__).parent
     digest = hashlib.sha256()
-    for part in (*_SHARED_CODE, step):
-        path = root / part
+    # what is no step is shared by all of them
+    for path in sorted(path for path in root.iterdir() if path.name == step or path.name not in STEP_IMAGES):
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and not _NOT_RUN & set(file.parts) and file.suffix != ".md":
                 digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

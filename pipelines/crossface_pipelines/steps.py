@@ -1,6 +1,8 @@
 """The steps, and the image that each runs in."""
 
 STEP_IMAGES = {
+    "fingerprint": "data",
+    "detect_changes": "data",
     "ingest": "data",
     "crop_faces": "data",
     "find_leakage": "data",

@@ -4,7 +4,7 @@ import os
 
 from s3_server import BUCKET, start_proxy, start_s3_server  # noqa: F401  # fixtures
 
-from crossface_pipelines.revision import listing_digest
+from crossface.data.revision import listing_digest
 
 
 def test_directory(tmp_path):

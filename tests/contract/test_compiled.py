@@ -1,54 +1,208 @@
-"""The compiled training pipeline: what a cluster and kfp.local get to see."""
+"""The compiled pipelines: what a cluster and kfp.local get to see."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
 
+import ir_rules
 import pytest
 import yaml
-from kfp.compiler import Compiler
+from ir_rules import tasks
 
 import crossface
-from crossface_pipelines.cli import PARAMS, main
-from crossface_pipelines.profiles import STEP_IMAGES, container_profile, source_profile
+import crossface_pipelines
+from crossface_pipelines.cli import main
+from crossface_pipelines.cluster.names import PIPELINES
+from crossface_pipelines.params_file import PARAMS
+from crossface_pipelines.source_code import source_profile
 from crossface_pipelines.training.params import load_params
-from crossface_pipelines.training.pipeline import training_pipeline
 
-IMAGES = {"data": "registry.example/data@sha256:0", "torch": "registry.example/torch@sha256:1"}
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("ir") / "training.yaml"
-    Compiler().compile(training_pipeline(container_profile(IMAGES)), str(path))
-    return path.read_text()
+ROOT = Path(crossface_pipelines.__file__).parents[2]
+PROFILES = ("dev", "prod")
+GOLDEN = ROOT / "tests" / "golden"
+LOCK = """\
+data: {image: "registry.example/crossface-data@sha256:0d", tag: "1.0"}
+torch: {image: "registry.example/crossface-torch@sha256:0e", tag: "1.0"}
+"""
 
 
 @pytest.fixture(scope="module")
-def spec(text):
-    return next(iter(yaml.safe_load_all(text)))
+def profiles(tmp_path_factory):
+    """The profiles that come along, beside a lock file with digests."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "manifests" / "profiles", root / "manifests" / "profiles")
+    (root / "images").mkdir()
+    (root / "images" / "images.lock.yaml").write_text(LOCK)
+    return root / "manifests" / "profiles"
 
 
-def tasks(spec):
-    """Every task of every DAG: (dag, task name, task)."""
-    dags = {"root": spec["root"], **spec["components"]}
-    return [
-        (dag, name, task)
-        for dag, component in dags.items()
-        for name, task in component.get("dag", {}).get("tasks", {}).items()
-    ]
+@pytest.fixture(scope="module")
+def compiled(profiles, tmp_path_factory):
+    """The file of each pipeline and profile, as the command writes it."""
+    out = tmp_path_factory.mktemp("ir")
+
+    def compile_(pipeline, profile):
+        path = out / f"{pipeline}-{profile}.yaml"
+        if not path.exists():
+            place = ["--pipeline", pipeline, "--profile", str(profiles / f"{profile}.yaml")]
+            params = "sample" if pipeline == "scoring" else "paper"
+            assert main(["compile", str(path), "--params", params, *place]) == 0
+        return path
+
+    return compile_
 
 
-def test_command_writes_a_pipeline_that_carries_its_parameters(tmp_path):
+def read(path):
+    """The specification, and what each executor asks of Kubernetes."""
+    spec, platform = yaml.safe_load_all(path.read_text())
+    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.fixture(scope="module")
+def spec(compiled):
+    return read(compiled("training", "prod"))[0]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_keeps_every_rule(compiled, pipeline, profile):
+    path = compiled(pipeline, profile)
+    assert path.read_bytes().isascii()
+    assert ir_rules.faults(*read(path)) == []
+
+
+PLANTED = {
+    "installs packages": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"].update(
+        command=["sh", "-c", "pip install x"]
+    ),
+    "without a digest": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"].update(
+        image="torch:latest"
+    ),
+    "caching should be off": lambda s, p: body(s)["evaluate"].update(cachingOptions={"enableCache": True}),
+    "caching should be on": lambda s, p: body(s)["train"].pop("cachingOptions"),
+    "uses the parameter": lambda s, p: body(s)["for-loop-2"]["inputs"]["parameters"].update(
+        seed={"taskOutputParameter": {"producerTask": "draw", "outputParameterKey": "Output"}}
+    ),
+    "is a loop in the loop": lambda s, p: s["components"]["comp-for-loop-2"]["dag"]["tasks"].update(
+        inner={
+            "parameterIterator": {"items": {}},
+            "inputs": {"parameters": {}},
+            "componentRef": {"name": "x"},
+        }
+    ),
+    "a field called name": lambda s, p: parameters(s)["datasets"]["defaultValue"][0].update(name="rafdb"),
+    "one of several artifacts": lambda s, p: s["components"]["comp-exit-handler-1"]["dag"].update(
+        outputs={"artifacts": {"model": {"artifactSelectors": [{}, {}]}}}
+    ),
+    "more than the status": lambda s, p: s["root"]["dag"]["tasks"]["finalize"]["inputs"]["parameters"].update(
+        version={}
+    ),
+    "keep the step from its cache": lambda s, p: parameters(s).update({"run-id": {}}),
+    "a placeholder inside": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"][
+        "args"
+    ].append("run-{{$.pipeline_job_name}}"),
+    "is null": lambda s, p: parameters(s)["crop"].update(defaultValue={"size": None}),
+    "not ASCII": lambda s, p: parameters(s)["crop"].update(description="\u00e9"),
+    "known only at run time": lambda s, p: p["exec-train"].update(
+        nodeSelector={"nodeSelectorJson": {"componentInputParameter": "pool"}}
+    ),
+    "in the open": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"]["env"].append(
+        {"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}
+    ),
+    "asks for the GPU pool": lambda s, p: p["exec-evaluate"].update(
+        tolerations=p["exec-train"]["tolerations"]
+    ),
+    "is not sent to their pool": lambda s, p: p["exec-train"].pop("nodeSelector"),
+    "cannot know its run": lambda s, p: p["exec-train"].pop("fieldPathAsEnv"),
+    "may run as root": lambda s, p: p["exec-train"]["securityContext"].update(runAsUser="0"),
+    "may run for ever": lambda s, p: p["exec-train"].pop("activeDeadlineSeconds"),
+    "all memory of its node": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"][
+        "resources"
+    ].pop("memoryLimit"),
+    "no volume for its checkpoints": lambda s, p: p["exec-train"].pop("pvcMount"),
+}
+
+
+def body(spec):
+    return spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+
+
+def parameters(spec):
+    return spec["root"]["inputDefinitions"]["parameters"]
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_each_rule_is_noticed_when_broken(compiled, fault):
+    spec, platform = copy.deepcopy(read(compiled("training", "prod")))
+    PLANTED[fault](spec, platform)
+    assert any(fault in found for found in ir_rules.faults(spec, platform))
+
+
+def test_every_rule_has_a_planted_fault(compiled):
+    noticed = set()
+    for plant in PLANTED.values():
+        spec, platform = copy.deepcopy(read(compiled("training", "prod")))
+        plant(spec, platform)
+        noticed |= {rule for rule in ir_rules.RULES if list(rule(spec, platform))}
+    assert noticed == set(ir_rules.RULES)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("pipeline", ["training", "retraining", "scoring"])
+def test_golden(compiled, pipeline, profile, request):
+    """Any change of what a cluster is given shows up in a diff; ``pytest --golden`` accepts it."""
+    golden, now = GOLDEN / f"{pipeline}-{profile}.yaml", compiled(pipeline, profile).read_text()
+    if request.config.getoption("--golden"):
+        golden.write_text(now)
+    assert now == golden.read_text(), "a change that is meant: pytest --golden tests/contract"
+
+
+def test_every_value_of_a_profile_ends_in_the_pipeline(compiled, profiles):
+    """Worked by hand for training, which has all there is."""
+    spec, platform = read(compiled("training", "prod"))
+    container, settings = (
+        spec["deploymentSpec"]["executors"]["exec-train"]["container"],
+        platform["exec-train"],
+    )
+    given = yaml.safe_load((profiles / "prod.yaml").read_text())["steps"]
+    train, default = given["train"], given["default"]
+    resources = container["resources"]
+    assert resources["resourceCpuRequest"] == train["cpu"]["request"]
+    assert resources["resourceCpuLimit"] == train["cpu"]["limit"]
+    assert resources["resourceMemoryRequest"] == train["memory"]["request"]
+    assert resources["resourceMemoryLimit"] == train["memory"]["limit"]
+    assert resources["accelerator"]["resourceType"] == train["gpu"]["resource"]
+    assert resources["accelerator"]["resourceCount"] == str(train["gpu"]["count"])
+    assert settings["nodeSelector"]["labels"] == train["node_selector"]
+    (toleration,) = settings["tolerations"]
+    assert {key: toleration[key] for key in ("key", "operator", "effect")} == train["tolerations"][0]
+    mounts = {mount["mountPath"]: mount for mount in settings["emptyDirMounts"]}
+    assert mounts["/dev/shm"]["sizeLimit"] == train["shared_memory"]
+    assert mounts["/dev/shm"]["medium"] == "Memory"
+    assert mounts["/tmp"]["sizeLimit"] == train["scratch"]
+    assert {mount["mountPath"]: mount["constant"] for mount in settings["pvcMount"]} == train["volumes"]
+    assert {item["name"]: item["value"] for item in container["env"]} == default["environment"]
+    assert {
+        secret["secretName"]: {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
+        for secret in settings["secretAsEnv"]
+    } == default["secrets"]
+    assert settings["podMetadata"]["labels"] == default["pod_labels"]
+    assert settings["securityContext"]["runAsUser"] == str(default["user"])
+    assert settings["activeDeadlineSeconds"] == str(train["timeout_seconds"])
+    retries = {task["retryPolicy"]["maxRetryCount"] for _, name, task in tasks(spec) if name == "train"}
+    assert retries == {train["retry"]["attempts"]}
+    (policy,) = [task["retryPolicy"] for _, name, task in tasks(spec) if name == "ingest"]
+    assert policy["backoffDuration"] == f"{default['retry']['backoff_seconds']}s"
+    assert policy["backoffFactor"] == default["retry"]["factor"]
+    assert policy["backoffMaxDuration"] == f"{default['retry']['longest_seconds']}s"
+
+
+def test_command_writes_a_pipeline_that_carries_its_parameters(tmp_path, profiles):
     out = tmp_path / "training.yaml"
-    images = [
-        "--data-image",
-        "registry.example/data@sha256:0",
-        "--torch-image",
-        "registry.example/torch@sha256:1",
-    ]
-    assert main(["compile", str(out), "--params", "sample", "--set", "train.epochs=7", *images]) == 0
-    inputs = yaml.safe_load(out.read_text())["root"]["inputDefinitions"]["parameters"]
+    place = ["--profile", str(profiles / "dev.yaml")]
+    assert main(["compile", str(out), "--params", "sample", "--set", "train.epochs=7", *place]) == 0
+    inputs = read(out)[0]["root"]["inputDefinitions"]["parameters"]
     assert inputs["adapted"]["defaultValue"]["epochs"] == 7
     assert inputs["adapted"]["defaultValue"]["image_size"] == inputs["crop"]["defaultValue"]["size"]
     assert [item["key"] for item in inputs["datasets"]["defaultValue"]] == ["rafdb", "expw", "affectnet"]
@@ -68,20 +222,17 @@ def test_code_and_packages_are_part_of_the_local_cache_key(tmp_path, monkeypatch
     assert all(before[step] != image for step, image in source_profile().images.items())
 
 
-def test_is_ascii(text):
-    assert text.isascii()
-
-
 def test_shape_of_the_dag(spec):
     placed = {(dag, name) for dag, name, _ in tasks(spec)}
     assert {name for dag, name in placed if dag == "root"} == {"exit-handler-1", "finalize"}
     assert {name for dag, name in placed if dag == "comp-exit-handler-1"} == {
         "for-loop-2", "find-leakage", "probe-bias", "train", "train-2", "evaluate", "for-loop-3",
-        "condition-4",
+        "crossface-registration",
     }  # fmt: skip
     assert {name for dag, name in placed if dag == "comp-for-loop-2"} == {"ingest", "crop-faces"}
     assert {name for dag, name in placed if dag == "comp-for-loop-3"} == {"chart"}
-    assert {name for dag, name in placed if dag == "comp-condition-4"} == {"register"}
+    assert {name for dag, name in placed if dag == "comp-crossface-registration"} == {"condition-1"}
+    assert {name for dag, name in placed if dag == "comp-condition-1"} == {"register"}
 
 
 def test_training_sees_no_copies_of_what_it_is_tested_on_and_the_report_tells_of_them(spec):
@@ -89,49 +240,6 @@ def test_training_sees_no_copies_of_what_it_is_tested_on_and_the_report_tells_of
     for name in ("train", "train-2", "evaluate"):
         source = found[name]["inputs"]["artifacts"]["leakage"]["taskOutputArtifact"]
         assert source == {"producerTask": "find-leakage", "outputArtifactKey": "leakage"}
-
-
-def test_only_what_depends_on_nothing_else_is_cached(spec):
-    cached = {
-        name: bool(task.get("cachingOptions", {}).get("enableCache"))
-        for _, name, task in tasks(spec)
-        if not name.startswith(("exit", "for", "condition"))
-    }
-    assert cached == {
-        "ingest": True, "crop-faces": True, "find-leakage": True, "probe-bias": True, "train": True,
-        "train-2": True, "evaluate": False, "chart": False, "register": False, "finalize": False,
-    }  # fmt: skip
-
-
-def test_every_executor_runs_its_image_and_installs_nothing(spec):
-    executors = spec["deploymentSpec"]["executors"]
-    assert len(executors) == 10
-    for name, executor in executors.items():
-        step = name.removeprefix("exec-").removesuffix("-2").replace("-", "_")
-        assert executor["container"]["image"] == IMAGES[STEP_IMAGES[step]]
-        assert "pip install" not in json.dumps(executor["container"]["command"])
-
-
-def test_no_upstream_parameter_is_used_inside_the_loop(spec):
-    """kfp.local would hand the loop's item to it instead, without a word."""
-    loop = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["for-loop-2"]
-    used = loop["inputs"]["parameters"].values()
-    assert all("componentInputParameter" in value for value in used)
-
-
-def test_exit_task_takes_the_status_and_nothing_else(spec):
-    (task,) = [task for _, name, task in tasks(spec) if name == "finalize"]
-    assert list(task["inputs"]["parameters"]) == ["status"]
-    assert "artifacts" not in task["inputs"]
-
-
-def test_no_run_id_travels_as_a_parameter(spec):
-    names = {
-        name
-        for component in spec["components"].values()
-        for name in component.get("inputDefinitions", {}).get("parameters", {})
-    }
-    assert not {name for name in names if "run_id" in name or "run-id" in name}
 
 
 @pytest.mark.parametrize("name", ["sample", "paper"])

@@ -1,27 +1,34 @@
 """The compiled scoring pipeline, and its command before anything runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+import crossface_pipelines
 from crossface_pipelines.cli import main
 from crossface_pipelines.scoring.command import PARAMS
 from crossface_pipelines.scoring.params import load_params
 
-IMAGES = (
-    "--data-image",
-    "r.example/data@sha256:0",
-    "--torch-image",
-    "r.example/torch@sha256:1",
-)
+PROFILE = Path(crossface_pipelines.__file__).parents[2] / "manifests" / "profiles" / "dev.yaml"
 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
     path = tmp_path_factory.mktemp("ir") / "scoring.yaml"
     settings = ("--set", "pin.version=3", "--set", "score.source=s3://bucket/in")
-    command = ["compile", str(path), "--pipeline", "scoring", "--params", "sample", *settings, *IMAGES]
+    command = [
+        "compile",
+        str(path),
+        "--pipeline",
+        "scoring",
+        "--params",
+        "sample",
+        *settings,
+        "--profile",
+        str(PROFILE),
+    ]
     assert main(command) == 0
     assert path.read_text().isascii()
     return next(iter(yaml.safe_load_all(path.read_text())))
@@ -35,8 +42,8 @@ def test_score_gets_the_pinned_files_and_nothing_is_cached(spec):
     everywhere = [*tasks.values(), spec["root"]["dag"]["tasks"]["finalize"]]
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in everywhere)
     images = {name: part["container"]["image"] for name, part in spec["deploymentSpec"]["executors"].items()}
-    assert images["exec-pin-model"] == IMAGES[1]
-    assert images["exec-score"] == IMAGES[3]
+    assert images["exec-pin-model"] == "crossface-data:dev"
+    assert images["exec-score"] == "crossface-torch:dev"
 
 
 def test_parameters_are_its_defaults(spec):

@@ -30,6 +30,7 @@ ROOMS = {
     "bias": {"data", "bias"},
     "cropping": {"data", "cropping"},
     "gate": {"data", "gate"},
+    "measures": {"data", "measures"},
     "model": {"data", "model"},
     "data": {"data"},
 }

@@ -10,7 +10,6 @@ from crossface.evaluate.config import EvaluateConfig
 from crossface.ingest.config import IngestConfig
 from crossface.train.config import TrainConfig
 from crossface_pipelines.cli import main
-from crossface_pipelines.revision import with_revisions
 from crossface_pipelines.training.params import load_params
 
 
@@ -133,12 +132,12 @@ def test_changed_files_change_the_revision_and_a_given_one_is_kept(write, tmp_pa
     (tmp_path / "faces" / "deep").mkdir()
     (tmp_path / "faces" / "deep" / "a.jpg").write_bytes(b"12")
     params = load_params(write())
-    before, again = (with_revisions(params).datasets[0].revision for _ in range(2))
+    before, again = (params.with_revisions().datasets[0].revision for _ in range(2))
     assert before == again != ""
     (tmp_path / "faces" / "deep" / "a.jpg").write_bytes(b"123")
-    assert with_revisions(params).datasets[0].revision != before
+    assert params.with_revisions().datasets[0].revision != before
     given = load_params(write(), ["datasets.raf.revision=v2"])
-    assert with_revisions(given).datasets[0].revision == "v2"
+    assert given.with_revisions().datasets[0].revision == "v2"
 
 
 def test_arguments_survive_the_way_through_kfp(write, tmp_path):

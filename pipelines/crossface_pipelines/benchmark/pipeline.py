@@ -14,7 +14,7 @@ from kfp.dsl import Artifact, Dataset, Input, Model
 
 from crossface.train.component import train
 from crossface_pipelines.profiles import Profile
-from crossface_pipelines.training.pipeline import evaluated, prepared, trained
+from crossface_pipelines.training.pipeline import closing, evaluated, prepared, trained
 
 
 def benchmark_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
@@ -42,7 +42,8 @@ def benchmark_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         evaluation: dict,
         trainings: List[dict],  # noqa: UP006
     ) -> None:
-        with prepared(profile, datasets, crop, leakage, probe) as data:
+        with closing(profile):
+            data = prepared(profile, datasets, crop, leakage, probe)
             models = trained(profile, data, baseline, adapted)
             others = study(crops=data.crops(), leakage=data.leakage, trainings=trainings)
             evaluated(profile, datasets, data, models, evaluation, others=others.output)

@@ -36,6 +36,7 @@ def score(arguments: argparse.Namespace) -> None:
         done = run_locally(
             run_id, pipeline, values, arguments.runs, runner, caching=False, report="scores/drift.html"
         )
+    assert done is not None  # scoring always has a report
     print(text(done, os.environ["MLFLOW_TRACKING_URI"]))
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from crossface.config import Config
 from crossface.data import s3
+from crossface.data.revision import listing_digest
 from crossface.data.source import source_fault
 from crossface.errors import ConfigError
 from crossface.pin_model.config import PinConfig
 from crossface.score.config import ScoreConfig
 from crossface_pipelines.params_file import assign, mapping_in, read_values
-from crossface_pipelines.revision import listing_digest
 
 _SECTIONS: dict[str, type[Config]] = {"pin": PinConfig, "score": ScoreConfig}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from crossface.config import Config
 from crossface.crop_faces.config import CropConfig
+from crossface.data.revision import listing_digest
 from crossface.data.source import source_fault
 from crossface.errors import ConfigError
 from crossface.evaluate.config import EvaluateConfig
@@ -45,6 +46,20 @@ class TrainingParams(Config):
     registration: RegisterConfig
     study: StudyConfig
 
+    def with_revisions(self) -> "TrainingParams":
+        """Give each dataset that names no revision the fingerprint of its files.
+
+        Raises:
+            DataError: a dataset in S3 cannot be listed.
+        """
+        datasets = tuple(
+            dataset
+            if dataset.revision
+            else dataset.model_copy(update={"revision": listing_digest(dataset.source)})
+            for dataset in self.datasets
+        )
+        return self.model_copy(update={"datasets": datasets})
+
     def arguments(self, pipeline: str = "training") -> dict[str, Any]:
         """A pipeline's arguments, as plain JSON values; KFP knows no null, so those are left out.
 
@@ -57,6 +72,9 @@ class TrainingParams(Config):
             keys = [dataset.key for dataset in self.datasets]
             arguments["evaluation"]["champion"] = ""  # nothing is promoted
             arguments["trainings"] = study_trainings(self.study, keys, self.baseline, self.adapted)
+        if pipeline == "retraining":
+            arguments["model_name"] = self.registration.model_name
+            arguments["settings"] = {key: arguments[key] for key in _SECTIONS if key in arguments}
         return arguments
 
 

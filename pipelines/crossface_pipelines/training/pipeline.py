@@ -13,12 +13,12 @@
       If(evaluate passed) -> register
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, List  # noqa: UP035  KFP reads the type of a loop's items from typing.List
 
 from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model
 
 from crossface.chart.component import chart
 from crossface.crop_faces.component import crop_faces
@@ -50,23 +50,25 @@ class Trained:
     adapted: Any
 
 
-@contextmanager
-def prepared(profile: Profile, datasets: Any, crop: Any, leakage: Any, probe: Any) -> Iterator[Prepared]:
-    """All steps before training, and the exit task that closes whatever happens inside the block."""
-    closing = profile.place(finalize(), "finalize", cache=False)
-    with dsl.ExitHandler(closing):
-        with dsl.ParallelFor(datasets, name="datasets") as dataset:
-            records = profile.place(ingest(dataset=dataset), "ingest")
-            crops = profile.place(
-                crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
-            )
+def closing(profile: Profile) -> dsl.ExitHandler:
+    """A block after which, whatever happens inside, the MLflow run is closed."""
+    return dsl.ExitHandler(profile.place(finalize(), "finalize", cache=False))
 
-        def faces() -> dsl.Collected:
-            return dsl.Collected(crops.outputs["crops"])
 
-        copies = profile.place(find_leakage(crops=faces(), config=leakage), "find_leakage")
-        bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
-        yield Prepared(faces, copies.outputs["leakage"], bias.outputs["bias"])
+def prepared(profile: Profile, datasets: Any, crop: Any, leakage: Any, probe: Any) -> Prepared:
+    """All steps before training."""
+    with dsl.ParallelFor(datasets, name="datasets") as dataset:
+        records = profile.place(ingest(dataset=dataset), "ingest")
+        crops = profile.place(
+            crop_faces(dataset=dataset, config=crop, records=records.outputs["records"]), "crop_faces"
+        )
+
+    def faces() -> dsl.Collected:
+        return dsl.Collected(crops.outputs["crops"])
+
+    copies = profile.place(find_leakage(crops=faces(), config=leakage), "find_leakage")
+    bias = profile.place(probe_bias(crops=faces(), config=probe), "probe_bias")
+    return Prepared(faces, copies.outputs["leakage"], bias.outputs["bias"])
 
 
 def trained(profile: Profile, data: Prepared, baseline: Any, adapted: Any) -> Trained:
@@ -99,12 +101,35 @@ def evaluated(
     return judged
 
 
+def registration_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
+    """The registration of the adapted model, if it passed.
+
+    A pipeline of its own, because the body of a condition cannot collect what a loop made.
+    """
+
+    @dsl.pipeline(name="crossface-registration")
+    def crossface_registration(
+        passed: bool,
+        crops: Input[List[Dataset]],  # noqa: UP006
+        model: Input[Model],
+        evaluation: Input[Artifact],
+        config: dict,
+    ) -> None:
+        with dsl.If(passed == True, name="passed"):  # noqa: E712  a KFP condition
+            task = register(crops=crops, model=model, evaluation=evaluation, config=config)
+            profile.place(task, "register", cache=False)
+
+    return crossface_registration
+
+
 def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
     """Build the pipeline for where it will run.
 
     Where a task runs is fixed when the pipeline is compiled: settings given at run time need fields that
     older Kubeflow backends do not know.
     """
+
+    register_if_passed = registration_pipeline(profile)
 
     @dsl.pipeline(
         name="crossface-training", description="Unbiased facial expression recognition across datasets"
@@ -119,18 +144,16 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         evaluation: dict,
         registration: dict,
     ) -> None:
-        with prepared(profile, datasets, crop, leakage, probe) as data:
+        with closing(profile):
+            data = prepared(profile, datasets, crop, leakage, probe)
             models = trained(profile, data, baseline, adapted)
             judged = evaluated(profile, datasets, data, models, evaluation)
-            with dsl.If(judged.outputs["Output"] == True, name="passed"):  # noqa: E712  a KFP condition
-                profile.place(
-                    register(
-                        model=models.adapted,
-                        evaluation=judged.outputs["evaluation"],
-                        config=registration,
-                    ),
-                    "register",
-                    cache=False,
-                )
+            register_if_passed(
+                passed=judged.outputs["Output"],
+                crops=data.crops(),
+                model=models.adapted,
+                evaluation=judged.outputs["evaluation"],
+                config=registration,
+            )
 
     return crossface_training

@@ -9,22 +9,6 @@ from pathlib import Path
 from crossface.data import s3
 from crossface.data.archives import is_archive
 from crossface.data.unpacking import VOLUME
-from crossface_pipelines.training.params import TrainingParams
-
-
-def with_revisions(params: TrainingParams) -> TrainingParams:
-    """Give each dataset that names no revision the fingerprint of its files.
-
-    Raises:
-        DataError: a dataset in S3 cannot be listed.
-    """
-    datasets = tuple(
-        dataset
-        if dataset.revision
-        else dataset.model_copy(update={"revision": listing_digest(dataset.source)})
-        for dataset in params.datasets
-    )
-    return params.model_copy(update={"datasets": datasets})
 
 
 def listing_digest(source: str) -> str:

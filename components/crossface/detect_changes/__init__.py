@@ -1,0 +1,1 @@
+"""Step detect_changes: whether anything is new since the last finished run."""

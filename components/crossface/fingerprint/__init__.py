@@ -1,0 +1,1 @@
+"""Step fingerprint: gives each dataset that names no revision one of its own, from its files."""

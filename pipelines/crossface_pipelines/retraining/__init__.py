@@ -1,0 +1,1 @@
+"""Retraining: the training pipeline, if there is anything new to learn from."""

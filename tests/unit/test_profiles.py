@@ -1,0 +1,87 @@
+"""Profiles: each mistake is one line that names its file and key, and no secret is repeated."""
+
+import pytest
+
+from crossface.errors import ConfigError
+from crossface_pipelines.profiles import load_profile
+from crossface_pipelines.steps import STEP_IMAGES
+
+DIGESTS = """
+data: {image: "registry.example/data@sha256:0d", tag: "1"}
+torch: {image: "registry.example/torch@sha256:0e", tag: "1"}
+"""
+TAGS = "data: {image: 'data:1'}\ntorch: {image: 'torch:1'}\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a profile and the lock file beside it; returns the profile's path."""
+
+    def write_(profile: str, lock: str = DIGESTS) -> str:
+        (tmp_path / "lock.yaml").write_text(lock)
+        (tmp_path / "mine.yaml").write_text(f"images: lock.yaml\n{profile}")
+        return str(tmp_path / "mine.yaml")
+
+    return write_
+
+
+def complaint(path: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_profile(path)
+    return str(error.value)
+
+
+def test_images_come_from_the_lock_file_by_digest(write):
+    images = load_profile(write("")).images
+    assert set(images) == set(STEP_IMAGES)
+    assert images["ingest"] == "registry.example/data@sha256:0d"
+    assert images["train"] == "registry.example/torch@sha256:0e"
+
+
+def test_a_tag_is_refused_unless_the_profile_says_so(write):
+    said = complaint(write("", TAGS))
+    assert [line.split(": ", 1)[1] for line in said.splitlines()] == [
+        "data: data:1 has no digest; make push writes one, see images/README.md",
+        "torch: torch:1 has no digest; make push writes one, see images/README.md",
+    ]
+    assert load_profile(write("digests: false", TAGS)).images["train"] == "torch:1"
+    assert "torch: required, and not given" in complaint(write("", "data: {image: x@sha256:1}"))
+
+
+def test_a_step_adds_to_what_all_have_in_common(write):
+    common = "default: {environment: {A: '1', B: '1'}, timeout_seconds: 60, retry: {attempts: 3}}"
+    places = load_profile(write(f"steps:\n  {common}\n  train: {{environment: {{B: '2'}}}}")).placements
+    assert places["train"].environment == {"A": "1", "B": "2"}
+    assert places["ingest"].environment == {"A": "1", "B": "1"}
+    assert {place.timeout_seconds for place in places.values()} == {60}
+    assert places["train"].retry.attempts == 3
+    assert places["finalize"].retry is None, "Kubeflow repeats no exit task"
+
+
+@pytest.mark.parametrize(
+    ("steps", "fault"),
+    [
+        ("trian: {}", "steps.trian: no such step"),
+        ("train: {gpus: 1}", "steps.train.gpus: unknown key"),
+        ("train: {gpu: {count: 0}}", "steps.train.gpu.count: "),
+        ("train: {memory: {request: 4GB, limit: 8Gi}}", "steps.train.memory.request: "),
+        ("train: {user: 0}", "steps.train.user: "),
+        ("train: {tolerations: [{key: a, operator: Equal}]}", "value goes with operator Equal"),
+        ("train: {volumes: {checkpoints: claim}}", "steps.train.volumes.checkpoints"),
+    ],
+)
+def test_a_mistake_is_named(write, steps, fault):
+    assert fault in complaint(write(f"steps: {{{steps}}}"))
+
+
+def test_a_secret_in_the_open_is_refused_and_not_repeated(write):
+    said = complaint(write("steps: {default: {environment: {AWS_SECRET_ACCESS_KEY: planted-value}}}"))
+    assert "environment.AWS_SECRET_ACCESS_KEY: looks like a secret; name it under secrets" in said
+    assert "planted-value" not in said
+
+
+def test_a_profile_that_is_not_there_says_which_are(tmp_path, monkeypatch):
+    (tmp_path / "manifests" / "profiles").mkdir(parents=True)
+    (tmp_path / "manifests" / "profiles" / "lab.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert complaint("prod").endswith("manifests/profiles: lab)")
