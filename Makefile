@@ -10,7 +10,8 @@ ENGINE ?= $(shell command -v docker || command -v podman)
 # another base image, PyTorch's index for CPUs: make images BUILD_ARGS="--build-arg PYTHON_IMAGE=python:3.11-slim-bookworm"
 BUILD_ARGS ?=
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
-BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build --file images/Dockerfile --build-arg COMMIT=$(COMMIT) $(BUILD_ARGS)
+BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build $(BUILD_ARGS)
+BUILD_STEPS = $(BUILD) --file images/Dockerfile --build-arg COMMIT=$(COMMIT)
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
@@ -41,9 +42,13 @@ data/sample: | .venv/.run
 	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines,dev]'
 	@touch $@
 
+e2e: .venv/.test  ## the tests that need containers, after `make images`
+	CROSSFACE_E2E=1 $(BIN)/pytest tests/e2e
+
 images:  ## what `crossface run --runner docker` runs the steps in
-	$(BUILD) --build-arg PACKAGES=data --tag crossface-data:dev .
-	$(BUILD) --build-arg PACKAGES=torch --tag crossface-torch:dev .
+	$(BUILD_STEPS) --build-arg PACKAGES=data --tag crossface-data:dev .
+	$(BUILD_STEPS) --build-arg PACKAGES=torch --tag crossface-torch:dev .
+	$(BUILD) --file images/mlflow/Dockerfile --tag crossface-mlflow:dev .
 
 push: images  ## to REGISTRY, such as registry.example/team; writes their digests into images/images.lock.yaml
 	@test -n "$(REGISTRY)" || { echo "make push REGISTRY=registry.example/team"; exit 1; }

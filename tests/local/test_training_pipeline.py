@@ -13,15 +13,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
+from workplace import files_with_a_secret
 
 from crossface import tracking
 from crossface.data.emotions import EMOTIONS
-from crossface.evaluate.calibration import scale
+from crossface.measures.calibration import scale
 
 
 @pytest.fixture(scope="module")
 def finished(workplace):
-    done = workplace.run()
+    done = workplace.run("registration.int8=true")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -85,7 +86,15 @@ def test_registered_model_reads_a_photo_and_says_what_evaluate_said(workplace, c
     expected = scale(np.array([known[row["face_id"]] for row in sample]), temperature)
     np.testing.assert_allclose(said[list(EMOTIONS)].to_numpy(float), expected, atol=1e-3)
     mixed = model.predict(pd.DataFrame({"image": [sample[0]["image"]["bytes"], b"<svg/>"]}))
-    assert mixed["error"].tolist() == [None, "not a JPEG or PNG image"]
+    assert mixed["error"].tolist() == ["", "not a JPEG or PNG image"]
+
+
+def test_copy_in_int8_is_tested_and_judged_too(client):
+    copy = client.get_model_version("crossface-sample", "2")
+    assert copy.tags["crossface.precision"] == "int8"
+    assert copy.tags["crossface.compared_with"] == copy.tags["crossface.fp32_version"] == "1"
+    assert "measured on version 1, whose copy it is" in copy.tags["crossface.verdict_sentence"]
+    assert float(copy.tags["balanced_accuracy.rafdb"]) > 0
 
 
 def test_second_run_takes_the_expensive_steps_from_the_cache(workplace, finished):
@@ -98,6 +107,12 @@ def test_second_run_takes_the_expensive_steps_from_the_cache(workplace, finished
     assert "train cda: started" not in again.stdout
     table = slice(finished.index("test set"), finished.index("report  "))
     assert finished[table] in again.stdout, "the same models are the same in evaluation"
+
+
+def test_no_secret_of_the_environment_is_left_anywhere(workplace, finished):
+    """In the log, the parameters, what steps wrote, MLflow's store and its files."""
+    assert "planted" not in finished
+    assert files_with_a_secret(workplace.root / "runs") == []
 
 
 def test_a_refused_model_is_not_registered_and_the_reason_is_said(workplace, client):
