@@ -177,7 +177,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
     profile = load_profile(arguments.profile)
     namespace = arguments.namespace or os.environ.get("KFP_NAMESPACE", "")
     checks = {
-        "Kubeflow Pipelines": lambda: doctor.kubeflow(arguments.host, namespace),
+        "Kubeflow": lambda: doctor.kubeflow(arguments.host, namespace),
         "MLflow": doctor.mlflow,
         "object store": lambda: doctor.object_store(arguments.bucket),
         "Kubernetes": lambda: kubernetes(profile, namespace),

@@ -18,14 +18,14 @@ def kubeflow(host: str, namespace: str) -> Iterator[Finding]:
 
     cluster = connect(host, namespace)
     health = cluster.health
-    yield Finding("ok", "Kubeflow Pipelines", f"answers at {cluster.host}")
+    yield Finding("ok", "Kubeflow", f"answers at {cluster.host}")
     yield _version(health.version, health.release, __version__)
     cluster.runs.run_service_list_runs(page_size=1, namespace=cluster.namespace)
-    yield Finding("ok", "Kubeflow Pipelines", "lets us list runs")
+    yield Finding("ok", "Kubeflow", "lets us list runs")
 
 
 def _version(server: str, release: tuple[int, int] | None, client: str) -> Finding:
-    subject = "Kubeflow Pipelines version"
+    subject = "Kubeflow version"
     major, minor = (int(part) for part in client.split(".")[:2])
     both = f"the server is {server}, the client {client}"
     if release is None:

@@ -29,13 +29,13 @@ def check_sources(pipeline: str, arguments: Mapping[str, Any], profile: Profile)
     Raises:
         ConfigError: one line a path.
     """
-    faults = [
-        f"{place.key}: {place.path} is a path that the step {step} does not see on a cluster; name "
-        f"{s3.SCHEME}bucket/..., or a folder below one of steps.{step}.volumes of the profile"
-        for place in _places(pipeline, arguments)
-        for step in place.steps
-        if not _is_seen(place.path, profile, step)
-    ]
+    faults = []
+    for place in _places(pipeline, arguments):
+        if blind := [step for step in place.steps if not _is_seen(place.path, profile, step)]:
+            faults.append(
+                f"{place.key}: {place.path} is a path that {', '.join(blind)} would not see on a cluster; "
+                f"name {s3.SCHEME}bucket/..., or a folder below one of the step's volumes in the profile"
+            )
     if faults:
         raise ConfigError("\n".join(faults))
 
