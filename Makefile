@@ -25,6 +25,7 @@ test: .venv/.test  ## lint, types and tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/hadolint images/Dockerfile images/mlflow/Dockerfile
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 data/sample: | .venv/.run

@@ -12,7 +12,8 @@ def add_pipeline(parser: argparse.ArgumentParser, *names: str) -> None:
         "--pipeline",
         choices=names,
         default=names[0],
-        help="benchmark: training, and what carries over from dataset to dataset (default %(default)s)",
+        help="retraining: training, if anything is new; benchmark: training, and what carries over from "
+        "dataset to dataset (default %(default)s)",
     )
 
 
