@@ -1,6 +1,7 @@
 """The whole DAG on kfp.local: what a user sees, what MLflow holds, what the cache spares, how it fails."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -107,6 +108,32 @@ def test_second_run_takes_the_expensive_steps_from_the_cache(workplace, finished
     assert "train cda: started" not in again.stdout
     table = slice(finished.index("test set"), finished.index("report  "))
     assert finished[table] in again.stdout, "the same models are the same in evaluation"
+
+
+def metadata_faults(metadata):
+    """A cluster keeps flat text and finite numbers, and drops or refuses the rest."""
+    return [
+        f"{key} is {value!r}"
+        for key, value in metadata.items()
+        if not isinstance(value, str) and not (isinstance(value, float) and math.isfinite(value))
+    ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3, True, None, {"a": 1.0}, [1.0]])
+def test_metadata_that_a_cluster_does_not_take_is_noticed(value):
+    assert metadata_faults({"accuracy": 0.5, "dataset": "rafdb", "planted": value})
+
+
+def test_metadata_of_all_artifacts_is_what_a_cluster_takes(workplace, finished):
+    outputs = list((workplace.root / "runs" / "artifacts").rglob("executor_output.json"))
+    seen = set()
+    for artifacts in (json.loads(output.read_text()).get("artifacts", {}) for output in outputs):
+        artifacts.pop("scores", None)  # curves, which Kubeflow draws: lists by design
+        for name, listed in artifacts.items():
+            for metadata in (artifact["metadata"] for artifact in listed["artifacts"]):
+                assert metadata_faults(metadata) == [], name
+                seen |= {name} if metadata else set()
+    assert {"records", "crops", "leakage", "bias", "model", "metrics", "evaluation"} <= seen
 
 
 def test_no_secret_of_the_environment_is_left_anywhere(workplace, finished):
