@@ -30,10 +30,10 @@ from crossface.data.emotions import EMOTION_INDEX
 from crossface.data.sample import write_sample_data
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.evaluation import probe_features
-from crossface.evaluate.metrics import stack
 from crossface.evaluate.tables import predict_test_faces, sample_features
 from crossface.find_leakage.find import find_leakage
 from crossface.ingest.ingest import ingest
+from crossface.measures.metrics import stack
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import load_model
 from crossface.train.config import TrainConfig

@@ -65,7 +65,7 @@ class Load:
     many: int
 
 
-QUICK = Load(one=30, many=3)
+QUICK = Load(one=20, many=2)
 FULL = Load(one=200, many=20)
 
 

@@ -12,19 +12,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crossface.data.emotions import EMOTIONS
-from crossface.evaluate.calibration import calibrate
-from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.contenders import contender_name
 from crossface.evaluate.cross_dataset import cross_dataset
 from crossface.evaluate.label_issues import review_labels
-from crossface.evaluate.metrics import MODELS, measure
 from crossface.evaluate.report import write_report
-from crossface.evaluate.subgroups import score_subgroups
-from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
+from crossface.evaluate.tables import FEATURE_SCHEMA
 from crossface.gate.champion import Judged
 from crossface.gate.judge import judge
 from crossface.gate.policy import GatePolicy
+from crossface.measures.calibration import calibrate
+from crossface.measures.comparison import compare, gain
+from crossface.measures.metrics import MODELS, measure
+from crossface.measures.predictions import PREDICTION_SCHEMA
+from crossface.measures.subgroups import score_subgroups
 
 _PRIORS = np.array([0.1, 0.05, 0.08, 0.37, 0.1, 0.1, 0.2])
 _VERSIONS = {"crossface": "0.1.0", "python": "3.11.9", "torch": "2.11.0"}

@@ -1,15 +1,12 @@
 """Another team loads the champion with one line, over HTTP, with nothing but what the model requires."""
 
-import contextlib
+import base64
 import importlib.metadata
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from http_servers import mlflow_server, server
 from made_up import write_evaluation
 from mlflow import MlflowClient
 from packaging.requirements import Requirement
@@ -39,9 +37,9 @@ from crossface.register.promotion import Move, rollback
 from crossface.register.register import register, temperature_of
 from crossface.register.registry import promote_version
 
-pytestmark = pytest.mark.skipif(
+fresh_environment = pytest.mark.skipif(
     os.environ.get("CROSSFACE_FRESH_ENV") != "1",
-    reason="CROSSFACE_FRESH_ENV=1 is not set: environments and servers of their own take minutes",
+    reason="CROSSFACE_FRESH_ENV=1 downloads what the model requires, some minutes",
 )
 
 CONSUMER = """
@@ -105,34 +103,6 @@ def no_keys(monkeypatch):
             monkeypatch.delenv(name)
 
 
-@contextlib.contextmanager
-def serving(folder: Path, store: str, artifacts: str, **environment: str) -> Iterator[str]:
-    """A tracking server with the artifact proxy: its address."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "mlflow", "server", "--serve-artifacts", "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", store, "--artifacts-destination", artifacts]
-    settings = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=settings, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=10).close()
-                break
-            except OSError:
-                told = (folder / "server.log").read_text()
-                assert process.poll() is None and time.monotonic() < deadline, told  # noqa: PT018
-                time.sleep(0.2)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-        process.wait(10)
-
-
 def add(client: MlflowClient, subject: Evaluated) -> str:
     run = client.create_run("0").info
     assert run.artifact_uri.startswith("mlflow-artifacts:"), "files should go by way of the server"
@@ -165,13 +135,20 @@ def link(requirements: list[str], site_packages: Path) -> None:
                 (site_packages / top).symlink_to(distribution.locate_file(top))
 
 
-def fresh(folder: Path, requirements: Path, download: bool) -> Path:
-    """The interpreter of an environment that has what is required: linked from here, or downloaded."""
+def fresh(folder: Path, requirements: Path, download: bool, *more: str) -> Path:
+    """The interpreter of an environment that has what is required: linked from here, or downloaded.
+
+    Args:
+        folder: to make.
+        requirements: file of the model.
+        download: or link.
+        more: requirements to download besides.
+    """
     made = [sys.executable, "-m", "venv", str(folder), *([] if download else ["--without-pip"])]
     subprocess.run(made, check=True, timeout=600)
     python = folder / "bin" / "python"
     if download:
-        command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
+        command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements, *more]
         subprocess.run(command, check=True, timeout=1800)
     else:
         (site_packages,) = folder.glob("lib/python*/site-packages")
@@ -198,20 +175,13 @@ def check(rows: list[dict], expected: np.ndarray) -> None:
     assert [row["error"] for row in rows] == [""] * len(expected)
 
 
-downloaded = pytest.param(
-    True,
-    id="downloaded",
-    marks=pytest.mark.skipif(
-        os.environ.get("CROSSFACE_FRESH_ENV") != "1",
-        reason="CROSSFACE_FRESH_ENV=1 downloads the model's requirements, some minutes",
-    ),
+@pytest.mark.parametrize(
+    "download",
+    [pytest.param(False, id="linked"), pytest.param(True, id="downloaded", marks=fresh_environment)],
 )
-
-
-@pytest.mark.parametrize("download", [pytest.param(False, id="linked"), downloaded])
 def test_one_line_in_a_fresh_environment(evaluated, photos, tmp_path, monkeypatch, download):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    with serving(tmp_path, store, str(tmp_path / "files")) as address:
+    with mlflow_server(tmp_path, store, str(tmp_path / "files")) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         client = MlflowClient(address)
         client.set_registered_model_alias("crossface", CHAMPION, add(client, evaluated[0]))
@@ -229,7 +199,7 @@ def test_champions_of_a_server_on_postgresql_and_s3(
         "AWS_DEFAULT_REGION": "us-east-1",
         "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_server.port}",
     }
-    with serving(tmp_path, postgres, f"s3://{BUCKET}/mlflow", **keys) as address:
+    with mlflow_server(tmp_path, postgres, f"s3://{BUCKET}/mlflow", **keys) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         monkeypatch.setenv("CROSSFACE_LOCK_URI", postgres)
         client = MlflowClient(address)
@@ -256,3 +226,48 @@ def test_champions_of_a_server_on_postgresql_and_s3(
         assert CHALLENGER not in aliases
     stored = s3_server.client.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
     assert sum(Path(one["Key"]).name == "network.onnx" for one in stored) == 2
+
+
+@fresh_environment
+def test_mlserver_answers_by_the_v2_protocol_and_as_mlflow_does(evaluated, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient()
+    experiment = client.create_experiment("crossface", (tmp_path / "files").as_uri())
+    subject = evaluated[0]
+    register(subject.model, subject.evaluation, RegisterConfig(), client.create_run(experiment).info.run_id)
+    model = Path(mlflow.artifacts.download_artifacts("models:/crossface/1", dst_path=str(tmp_path / "model")))
+    packages = "mlserver==1.7.*", "mlserver-mlflow==1.7.*"
+    python = fresh(tmp_path / "environment", model / "requirements.txt", True, *packages)
+    ports = free_ports(3)
+    about = {"name": "crossface", "implementation": "mlserver_mlflow.MLflowRuntime"}
+    about["parameters"] = {"uri": str(model)}
+    (tmp_path / "model-settings.json").write_text(json.dumps(about))
+    # its worker processes failed with uvloop 0.23
+    settings = {"host": "127.0.0.1", "parallel_workers": 0}
+    settings |= dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    texts = [*(base64.b64encode(photo.read_bytes()).decode() for photo in photos), "no base64!"]
+    address = f"http://127.0.0.1:{ports[0]}"
+    command = [python.with_name("mlserver"), "start", tmp_path]
+    with server(command, f"{address}/v2/health/ready", tmp_path, PATH=f"{python.parent}:{os.defpath}"):
+        tensor = {"name": "image", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
+        columns = post(f"{address}/v2/models/crossface/infer", {"inputs": [tensor]})["outputs"]
+        split = {"columns": ["image"], "data": [[text] for text in texts]}
+        told = post(f"{address}/invocations", {"dataframe_split": split})["predictions"]
+    names, values = [column["name"] for column in columns], [column["data"] for column in columns]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    check(rows[:-1], subject.expected)
+    assert rows[-1] | {"error": ""} == dict.fromkeys((*EMOTIONS, "confidence")) | {
+        "expression": "",
+        "error": "",
+    }
+    assert rows[-1]["error"].startswith("not base64")
+    assert rows == told
+
+
+def post(address: str, question: dict) -> dict:
+    """What a server answers, which is JSON to the letter."""
+    request = urllib.request.Request(
+        address, json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    return json.loads(urllib.request.urlopen(request, timeout=60).read(), parse_constant=pytest.fail)

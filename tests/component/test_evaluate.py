@@ -25,20 +25,21 @@ from crossface.data.leakage import LeakageCounts, read_leakage
 from crossface.data.rejects import write_rejects
 from crossface.errors import ConfigError, DataError
 from crossface.evaluate.__main__ import main
-from crossface.evaluate.calibration import calibrate
-from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.copies import caution, copies
 from crossface.evaluate.evaluation import Evaluation, evaluate, measure_bias
 from crossface.evaluate.label_issues import review_labels
-from crossface.evaluate.metrics import measure, stack
 from crossface.evaluate.report import write_report
-from crossface.evaluate.tables import FEATURE_SCHEMA, PREDICTION_SCHEMA
+from crossface.evaluate.tables import FEATURE_SCHEMA
 from crossface.find_leakage.config import LeakageConfig
 from crossface.find_leakage.find import find_leakage
 from crossface.gate.champion import Judged
 from crossface.gate.judge import judge
 from crossface.gate.verdict import Rule, Verdict
+from crossface.measures.calibration import calibrate
+from crossface.measures.comparison import compare, gain
+from crossface.measures.metrics import measure, stack
+from crossface.measures.predictions import PREDICTION_SCHEMA
 from crossface.model.config import NetConfig
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet

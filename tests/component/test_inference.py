@@ -19,10 +19,10 @@ from crossface.data.crops import open_crops
 from crossface.errors import DataError
 from crossface.evaluate import precision, tables
 from crossface.evaluate.config import EvaluateConfig
-from crossface.evaluate.metrics import stack
 from crossface.evaluate.precision import MAX_PROBABILITY_DIFFERENCE, choose_precision
 from crossface.evaluate.report import write_report
 from crossface.evaluate.tables import predict_dev_faces, predict_test_faces, sample_features
+from crossface.measures.metrics import stack
 from crossface.model.config import NetConfig
 from crossface.model.images import decode_crops, iter_decoded
 from crossface.model.inference import predict

@@ -28,9 +28,9 @@ from crossface.cropping.square import Box, Square
 from crossface.data.crops import CROP_SCHEMA, open_crops
 from crossface.data.emotions import EMOTIONS
 from crossface.errors import DataError
-from crossface.evaluate.calibration import scale
 from crossface.evaluate.crop_samples import calibration_crops
 from crossface.gate.verdict import Rule, Verdict
+from crossface.measures.calibration import scale
 from crossface.model.config import NetConfig
 from crossface.model.export import ExportError, export_onnx, run_onnx
 from crossface.model.images import encode_png
@@ -38,7 +38,7 @@ from crossface.model.networks import CrossfaceNet
 from crossface.model.quantization import compare_onnx, quantize_onnx
 from crossface.model.saving import save_model
 from crossface.register.config import RegisterConfig
-from crossface.register.promotion import PromotionError, PromotionRefusedError, promote
+from crossface.register.promotion import PromotionRefusedError, promote
 from crossface.register.register import register
 from crossface.register.served_model import _CenterFace, _image
 
@@ -134,7 +134,7 @@ def registered(tmp_path_factory):
         client = MlflowClient()
         experiment = client.create_experiment("faces", artifact_location=(root / "files").as_uri())
         run = client.create_run(experiment)
-        config = RegisterConfig(model_name="faces", int8=True, margin=0.05)
+        config = RegisterConfig(model_name="faces", margin=0.05)
         version = register(model, evaluation, config, run.info.run_id)
         yield Registered(root, uri, model, evaluation, version, net)
         mlflow.set_tracking_uri(None)
@@ -226,19 +226,6 @@ def test_version_says_what_it_is(registered):
     assert {param.name: param.default for param in info.signature.params} == {"head": "mean", "detect": False}
 
 
-def test_int8_is_a_version_of_its_own_without_an_alias(registered):
-    version = registered.client.get_model_version("faces", "2")
-    assert (version.tags["crossface.precision"], version.tags["fp32_version"]) == ("int8", "1")
-    assert version.tags["crossface.verdict"] == "unjudged"
-    with pytest.raises(PromotionError, match="version 2 was not judged: it was not tested in 8-bit"):
-        promote(registered.client, "faces", "2", None)
-    assert 0 <= float(version.tags["changed_expressions"]) < 0.5
-    assert registered.client.get_registered_model("faces").aliases == {"challenger": 1}
-    assert "8-bit" in version.description
-    answer = predict(mlflow.pyfunc.load_model("models:/faces/2"), list(faces(3)))
-    np.testing.assert_allclose(said(answer), said_by_torch(registered.net, faces(3))["mean"], atol=0.2)
-
-
 @pytest.mark.parametrize(
     ("limits", "refused", "reason"),
     [
@@ -325,7 +312,7 @@ def test_what_is_missing_is_named(registered, tmp_path, name):
         if path.name != name:
             (tmp_path / path.name).symlink_to(path)
     with pytest.raises(DataError, match=name):
-        register(registered.model, tmp_path, RegisterConfig(model_name="none", int8=True), "none")
+        register(registered.model, tmp_path, RegisterConfig(model_name="none", int8=True), "none", [tmp_path])
 
 
 # who uses it

@@ -1,9 +1,7 @@
 """The example of manifests/webhooks, against a real MLflow server: over HTTP, with the lock beside it."""
 
-import contextlib
 import hashlib
 import hmac
-import os
 import queue
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from http_servers import mlflow_server
 from mlflow import MlflowClient
 from s3_server import free_ports
 
@@ -23,22 +22,6 @@ from crossface_pipelines.cli import main
 EXAMPLE = Path(__file__).parents[2] / "manifests" / "webhooks"
 SECRET = "between you and me"
 BODY = b'{"data": {"name": "faces", "alias": "champion", "version": "6"}}'
-
-
-@contextlib.contextmanager
-def running(command, **environment):
-    """A process, and the lines that it prints."""
-    lines = queue.Queue()
-    with subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    ) as process:
-        threading.Thread(
-            target=lambda: [lines.put(line.strip()) for line in process.stdout], daemon=True
-        ).start()
-        try:
-            yield lines
-        finally:
-            process.terminate()
 
 
 def answer(url, data=None, **headers):
@@ -64,8 +47,15 @@ def sign(body, sent, secret=SECRET):
 def receiver(monkeypatch):
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
     (port,) = free_ports(1)
-    with running([EXAMPLE / "receiver.py", str(port)]) as lines:
-        yield f"http://127.0.0.1:{port}", lines
+    command, lines = [sys.executable, EXAMPLE / "receiver.py", str(port)], queue.Queue()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        threading.Thread(
+            target=lambda: [lines.put(line.strip()) for line in process.stdout], daemon=True
+        ).start()
+        try:
+            yield f"http://127.0.0.1:{port}", lines
+        finally:
+            process.terminate()
 
 
 def test_receiver_believes_only_what_is_signed_and_new(receiver):
@@ -86,19 +76,16 @@ def test_receiver_believes_only_what_is_signed_and_new(receiver):
 
 
 def test_a_promotion_over_http_is_heard_of(receiver, tmp_path, monkeypatch, capsys):
-    (url, lines), (port,) = receiver, free_ports(1)
-    server, store = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'mlflow.db'}"
-    command = ["-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port), "--workers", "1"]
+    url, lines = receiver
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     settings = {
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": b64encode(bytes(32)).decode(),
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("CROSSFACE_LOCK_URI", store)
-    with running(command, **settings):
-        assert answer(f"{server}/health") == 200
+    with mlflow_server(tmp_path, store, str(tmp_path / "files"), **settings) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
         subprocess.run([sys.executable, EXAMPLE / "create_webhook.py", url], check=True)
         client = MlflowClient(server)
         client.create_registered_model("faces")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from crossface.evaluate.calibration import (
+from crossface.measures.calibration import (
     BINS,
     calibrate,
     expected_calibration_error,
@@ -18,7 +18,7 @@ from crossface.evaluate.calibration import (
     reliability,
     scale,
 )
-from crossface.evaluate.tables import PREDICTION_SCHEMA
+from crossface.measures.predictions import PREDICTION_SCHEMA
 
 
 def top(confidences, said) -> np.ndarray:

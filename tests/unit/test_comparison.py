@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from crossface.bootstrap import interval
-from crossface.evaluate.comparison import compare, gain, mcnemar, paired_differences
-from crossface.evaluate.tables import PREDICTION_SCHEMA
+from crossface.measures.comparison import compare, gain, mcnemar, paired_differences
+from crossface.measures.predictions import PREDICTION_SCHEMA
 
 
 def predictions(labels, said: dict[str, list[int]], datasets) -> pa.Table:

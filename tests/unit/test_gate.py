@@ -1,18 +1,19 @@
 """The gate: every rule by hand, how often it errs, and that a verdict says why."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from crossface.evaluate.tables import PREDICTION_SCHEMA
 from crossface.gate.champion import Judged, against_champion
 from crossface.gate.floors import floors
 from crossface.gate.judge import judge
 from crossface.gate.paired import pair_predictions
 from crossface.gate.policy import GatePolicy
 from crossface.gate.verdict import Verdict
+from crossface.measures.predictions import PREDICTION_SCHEMA
 
 POLICY = GatePolicy(min_balanced_accuracy=0.4, max_drop=0.05, max_ece=0.1)
 
@@ -202,6 +203,21 @@ def test_less_bias_is_an_improvement_too():
     worse = Judged("", metrics(after={"ece": 0.08}), candidate.predictions)
     kept = {rule.name: rule.kept for rule in judge(worse, champion, POLICY).rules}
     assert (kept["calibration"], kept["no worse calibrated"]) == (True, False)
+
+
+def test_a_copy_need_not_be_better_than_its_source_and_than_others_it_must():
+    equal, champion = two_models(np.random.default_rng(1), 0.0)
+    told = "Its dataset bias was measured on version 3, whose copy it is."
+    verdict = judge(replace(equal, derived_from="3"), champion, POLICY)
+    assert verdict.passed
+    assert verdict.sentence == f"It may replace version 3: not worse on any dataset or group. {told}"
+    assert not {"better in something", "no more bias"} & {rule.name for rule in verdict.rules}
+    other = judge(replace(equal, derived_from="2"), champion, POLICY)
+    assert [rule.name for rule in other.rules if not rule.kept] == ["better in something"]
+    worse, champion = two_models(np.random.default_rng(1), -0.03)
+    verdict = judge(replace(worse, derived_from="3"), champion, POLICY)
+    assert verdict.sentence.startswith("Refused: on a balanced accuracy is")
+    assert verdict.sentence.endswith(told)
 
 
 def test_a_group_that_loses_is_a_veto():

@@ -8,7 +8,7 @@ import pytest
 
 from crossface.data.emotions import EMOTIONS
 from crossface.evaluate.label_issues import LABEL_ISSUE_SCHEMA, review_labels
-from crossface.evaluate.tables import PREDICTION_SCHEMA
+from crossface.measures.predictions import PREDICTION_SCHEMA
 
 HAPPY, ANGER = EMOTIONS.index("happiness"), EMOTIONS.index("anger")
 

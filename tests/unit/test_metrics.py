@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossface.evaluate.findings import findings, signed_points
-from crossface.evaluate.metrics import MODELS, flat_metrics, measure, score
-from crossface.evaluate.tables import PREDICTION_SCHEMA
 from crossface.gate.floors import floors
 from crossface.gate.policy import GatePolicy
 from crossface.gate.verdict import Verdict
+from crossface.measures.metrics import MODELS, flat_metrics, measure, score
+from crossface.measures.predictions import PREDICTION_SCHEMA
 
 
 def says(labels) -> np.ndarray:

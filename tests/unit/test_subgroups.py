@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from crossface.evaluate.subgroups import score_subgroups
-from crossface.evaluate.tables import PREDICTION_SCHEMA
+from crossface.measures.predictions import PREDICTION_SCHEMA
+from crossface.measures.subgroups import score_subgroups
 
 
 def face(emotion, said, gender=None, race=None, dataset="rafdb") -> dict:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from crossface.evaluate.metrics import MODELS
+from crossface.measures.metrics import MODELS
 
 _REFERENCES = {"untrained": "Untrained features", "capture": "Capture statistics"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from crossface.errors import DataError
-from crossface.evaluate.metrics import MODELS
+from crossface.measures.metrics import MODELS
 from crossface.model.networks import CrossfaceNet
 from crossface.model.saving import load_model, load_tables
 

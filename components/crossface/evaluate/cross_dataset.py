@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossface.evaluate.comparison import compare
+from crossface.measures.comparison import compare
 
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
 
@@ -34,7 +34,7 @@ def cross_dataset(
         - ``alone``: ``{"models": names, "scores": {measure: Matrix}, "row_drop": ..., "column_drop": ...}``;
           row: what was trained on, column: what was tested on, in the order of the datasets.
         - ``left_out``: ``{dataset: {"baseline": name, "adapted": name, "difference": ...}}``: models that
-          never saw the dataset, and their difference on it as :func:`crossface.evaluate.comparison.compare`
+          never saw the dataset, and their difference on it as :func:`crossface.measures.comparison.compare`
           gives it.
         - ``methods``: names of the models that were trained on all datasets.
     """

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from crossface.data.emotions import EMOTIONS
 from crossface.evaluate.bias_rows import measured, probe_rows, result_of
-from crossface.evaluate.metrics import HEADS, MODELS
 from crossface.evaluate.study import all_models
+from crossface.measures.metrics import HEADS, MODELS
 
 _SCORES = (
     *("n", "accuracy", "accuracy_low", "accuracy_high"),

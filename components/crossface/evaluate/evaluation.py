@@ -24,17 +24,13 @@ from crossface.data.manifest import manifest_digest
 from crossface.data.provenance import read_provenance
 from crossface.data.reference import make_reference, write_reference
 from crossface.data.storage import atomic_folder
-from crossface.evaluate.calibration import calibrate, scale
-from crossface.evaluate.comparison import compare, gain
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.contenders import open_contenders
 from crossface.evaluate.crop_samples import CALIBRATION_FILE, calibration_crops
 from crossface.evaluate.cross_dataset import cross_dataset
 from crossface.evaluate.label_issues import LABEL_ISSUES_FILE, review_labels
-from crossface.evaluate.metrics import MODELS, flat_metrics, measure, stack
 from crossface.evaluate.precision import choose_precision
 from crossface.evaluate.report import FEATURES_FILE, METRICS_FILE, PREDICTIONS_FILE, write_report
-from crossface.evaluate.subgroups import score_subgroups
 from crossface.evaluate.tables import (
     predict_dev_faces,
     predict_test_faces,
@@ -44,6 +40,10 @@ from crossface.evaluate.tables import (
 from crossface.gate.champion import Judged, read_judged
 from crossface.gate.judge import judge
 from crossface.gate.verdict import Verdict
+from crossface.measures.calibration import calibrate, scale
+from crossface.measures.comparison import compare, gain
+from crossface.measures.metrics import MODELS, flat_metrics, measure, stack
+from crossface.measures.subgroups import score_subgroups
 from crossface.progress import Clock, say
 
 DEV_PREDICTIONS_FILE = "dev_predictions.parquet"

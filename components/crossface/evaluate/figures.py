@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from crossface.data.emotions import EMOTIONS, SPLITS
 from crossface.evaluate.bias_rows import probe_rows
 from crossface.evaluate.findings import signed_points
-from crossface.evaluate.metrics import MODELS
+from crossface.measures.metrics import MODELS
 
 # Told apart by people with any of the common colour vision deficiencies, and seen on black and on white:
 # Okabe & Ito, "Color universal design", 2008, and P. Tol, "Colour schemes" (bright), 2021.

@@ -13,7 +13,7 @@ from cleanlab.count import estimate_joint
 from cleanlab.filter import find_label_issues
 
 from crossface.data.emotions import EMOTIONS
-from crossface.evaluate.metrics import by_dataset, stack
+from crossface.measures.metrics import by_dataset, stack
 
 LABEL_ISSUES_FILE = "label_issues.parquet"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from crossface.evaluate import paper
-from crossface.evaluate.metrics import MODELS
+from crossface.measures.metrics import MODELS
 
 
 class TrainedRow(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -12,29 +11,14 @@ import pyarrow.dataset as pad
 from crossface.bias.sampling import bounded_cells
 from crossface.data.crops import open_crops
 from crossface.data.emotions import Split
-from crossface.data.records import ATTRIBUTES
 from crossface.errors import DataError
 from crossface.evaluate.config import EvaluateConfig
 from crossface.evaluate.embedding import embed
+from crossface.measures.predictions import LISTS, PREDICTION_SCHEMA, as_table
 from crossface.model.images import iter_decoded
 from crossface.model.inference import predict
 from crossface.model.networks import CrossfaceNet
 from crossface.progress import Progress
-
-_LISTS = pa.list_(pa.float32())
-
-PREDICTION_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),  # baseline or adapted
-        ("face_id", pa.string()),
-        ("dataset", pa.string()),
-        ("emotion", pa.int64()),  # the label
-        ("own", _LISTS),  # 7 probabilities of the head of the face's own dataset
-        ("mean", _LISTS),  # of the mean over the heads
-        ("others", _LISTS),  # of the mean without the own head; null of a model with one head
-        ("attributes", ATTRIBUTES),  # as published; null where nothing is
-    ]
-)
 
 FEATURE_SCHEMA = pa.schema(
     [
@@ -44,7 +28,7 @@ FEATURE_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("emotion", pa.int64()),
         ("group", pa.string()),
-        ("features", _LISTS),
+        ("features", LISTS),
         ("umap_x", pa.float32()),  # null for a face that is not in the figures
         ("umap_y", pa.float32()),
     ]
@@ -117,7 +101,7 @@ def sample_features(
         place[shown] = embed(found["features"][shown], config.umap_neighbours, config.seed)
         umap = {"umap_x": place[:, 0], "umap_y": place[:, 1]}
         places = {axis: pa.array(values, from_pandas=True) for axis, values in umap.items()}
-        parts.append(_table(known, name, found, FEATURE_SCHEMA, places))
+        parts.append(as_table(known, name, found, FEATURE_SCHEMA, places))
     return pa.concat_tables(parts)
 
 
@@ -149,7 +133,7 @@ def _predict_faces(
     with Progress(f"predict {split}", total=sum(counts), unit="face") as progress:
         for faces in pools:
             known, outputs = _run(models, faces, columns, heads, bf16, progress)
-            parts += [_table(known, name, found, PREDICTION_SCHEMA) for name, found in outputs.items()]
+            parts += [as_table(known, name, found, PREDICTION_SCHEMA) for name, found in outputs.items()]
     return pa.concat_tables(parts)
 
 
@@ -184,25 +168,3 @@ def _run(
         done += len(rows)
         progress.update(len(rows))
     return pa.concat_tables(labels).combine_chunks(), outputs
-
-
-def _table(
-    known: pa.Table,
-    model: str,
-    outputs: Mapping[str, np.ndarray],
-    schema: pa.Schema,
-    more: Mapping[str, pa.Array] = MappingProxyType({}),
-) -> pa.Table:
-    """Rows of a schema from what is known of the faces and what a model says; else null."""
-    columns = {name: known[name] for name in known.column_names} | dict(more)
-    columns |= {name: _lists(values) for name, values in outputs.items()}
-    columns["model"] = pa.repeat(model, len(known))
-    return pa.table(
-        {field.name: columns.get(field.name, pa.nulls(len(known), field.type)) for field in schema},
-        schema=schema,
-    )
-
-
-def _lists(values: np.ndarray) -> pa.Array:
-    """float32 [n, width] as n lists."""
-    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1]).cast(_LISTS)

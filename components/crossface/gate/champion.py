@@ -28,6 +28,8 @@ class Judged:
     """The content of ``metrics.json``."""
     predictions: pa.Table
     """Its own test predictions, rows of ``PREDICTION_SCHEMA``."""
+    derived_from: str = ""
+    """Version that it is a copy of, in another precision; against that one it need not be better."""
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -35,12 +37,13 @@ class Judged:
         return self.metrics["models"]["adapted"]
 
 
-def read_judged(evaluation: Path, version: str) -> Judged:
+def read_judged(evaluation: Path, version: str, derived_from: str = "") -> Judged:
     """Read an evaluation folder, or what was kept of it.
 
     Args:
         evaluation: holds ``metrics.json`` and ``predictions.parquet``.
         version: of the model in the registry.
+        derived_from: version that it is a copy of, in another precision.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -51,7 +54,7 @@ def read_judged(evaluation: Path, version: str) -> Judged:
         predictions = pq.read_table(evaluation / "predictions.parquet", filters=adapted)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"the evaluation of version {version} cannot be read: {error}") from None
-    return Judged(version, metrics, predictions)
+    return Judged(version, metrics, predictions, derived_from)
 
 
 def against_champion(candidate: Judged, champion: Judged, policy: GatePolicy, seed: int) -> Iterator[Rule]:
@@ -75,8 +78,10 @@ def against_champion(candidate: Judged, champion: Judged, policy: GatePolicy, se
     yield Rule("same test faces", True, f"{name} was tested on the same faces.")
     pairs = pair_predictions(candidate.predictions, champion.predictions)
     probes = candidate.model["probe"], champion.model["probe"]
-    yield from paired_rules(pairs, probes, policy, name, seed)
-    yield _probe(*probes, policy, name)
+    copy = candidate.derived_from == champion.version
+    yield from paired_rules(pairs, None if copy else probes, policy, name, seed)
+    if not copy:
+        yield _probe(*probes, policy, name)
     yield _calibration(mean_ece(candidate.model), mean_ece(champion.model), policy, name)
 
 

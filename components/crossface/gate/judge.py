@@ -1,5 +1,7 @@
 """The whole gate."""
 
+from dataclasses import replace
+
 from crossface.gate.champion import Judged, against_champion
 from crossface.gate.floors import floors
 from crossface.gate.policy import GatePolicy
@@ -11,7 +13,7 @@ def judge(candidate: Judged, champion: Judged | None, policy: GatePolicy, seed: 
 
     Args:
         candidate: the new model.
-        champion: the one that is in use, if there is one.
+        champion: the one that is in use, if there is one; for a copy in another precision, else its source.
         policy: the rules.
         seed: of the bootstrap; the same evaluations give the same verdict.
 
@@ -24,5 +26,9 @@ def judge(candidate: Judged, champion: Judged | None, policy: GatePolicy, seed: 
         return Verdict.of(rules, "", praise)
     rules += against_champion(candidate, champion, policy, seed)
     better = next((rule.sentence for rule in rules if rule.name == "better in something"), "")
-    praise = f"It may replace version {champion.version}: not worse on any dataset or group, and {better}"
-    return Verdict.of(rules, champion.version, praise)
+    praise = f"It may replace version {champion.version}: not worse on any dataset or group"
+    verdict = Verdict.of(rules, champion.version, f"{praise}, and {better}" if better else f"{praise}.")
+    if not candidate.derived_from:
+        return verdict
+    source = f"Its dataset bias was measured on version {candidate.derived_from}, whose copy it is."
+    return replace(verdict, sentence=f"{verdict.sentence} {source}")

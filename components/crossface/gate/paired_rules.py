@@ -17,19 +17,22 @@ _EITHER_MEASURE = 0.025
 """Two measures may show the improvement: together they err in at most one case of twenty."""
 
 
-def paired_rules(pairs: Pairs, probes: Probes, policy: GatePolicy, name: str, seed: int) -> Iterator[Rule]:
+def paired_rules(
+    pairs: Pairs, probes: Probes | None, policy: GatePolicy, name: str, seed: int
+) -> Iterator[Rule]:
     """Hold a candidate against the champion by a paired bootstrap.
 
     Args:
         pairs: both models on the same faces.
-        probes: less bias is an improvement too.
+        probes: less bias is an improvement too; None: the candidate need not be better in anything.
         policy: margins and sizes.
         name: what the champion is called.
         seed: of the bootstrap.
     """
     drawn = pairs.resampled(np.random.default_rng(seed))
     yield from _not_inferior(pairs, drawn, policy, name)
-    yield _better(pairs, drawn, probes, name)
+    if probes:
+        yield _better(pairs, drawn, probes, name)
     yield from _groups(pairs, drawn, policy, name)
 
 

@@ -25,7 +25,7 @@ class Verdict:
     rules: tuple[Rule, ...]
     """The broken ones first."""
     compared_with: str
-    """Version of the champion; empty where there is none."""
+    """Version of the champion, or that of which the candidate is a copy; empty where there is none."""
 
     @classmethod
     def of(cls, rules: Sequence[Rule], compared_with: str, praise: str) -> "Verdict":
@@ -33,7 +33,7 @@ class Verdict:
 
         Args:
             rules: all that were applied.
-            compared_with: version of the champion; empty where there is none.
+            compared_with: the version that they are about; empty where there is none.
             praise: the sentence if all of them are kept.
         """
         ordered = tuple(sorted(rules, key=lambda rule: rule.kept))  # stable: in order within each half

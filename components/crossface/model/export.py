@@ -1,5 +1,6 @@
 """The deployed network as ONNX: pixels in, calibrated probabilities out, nothing left to get wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,9 +100,14 @@ def agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
     return Agreement(float(np.abs(first - second).max()), float(changed.mean()))
 
 
-def run_onnx(network: Path, images: np.ndarray) -> np.ndarray:
-    """What an exported network says of images uint8 [n, size, size, 3]: float32 [n, 1 + heads, 7]."""
+def open_onnx(network: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """An exported network that answers again and again, as of :func:`run_onnx`."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": images})[0]
+    return lambda images: session.run(None, {"image": images})[0]
+
+
+def run_onnx(network: Path, images: np.ndarray) -> np.ndarray:
+    """What an exported network says of images uint8 [n, size, size, 3]: float32 [n, 1 + heads, 7]."""
+    return open_onnx(network)(images)

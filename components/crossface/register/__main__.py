@@ -6,6 +6,7 @@ from crossface.shell import StepParser
 def main() -> None:
     """Register a model folder; --out gets the version as text."""
     parser = StepParser("register", __doc__)
+    parser.add_argument("crops", nargs="*", type=parser.folder, help="for int8: a crops folder a dataset")
     parser.add_argument("--model", type=parser.folder, required=True, help="model folder")
     parser.add_argument("--evaluation", type=parser.folder, required=True, help="folder that evaluate wrote")
     with parser.step() as arguments:
@@ -15,7 +16,8 @@ def main() -> None:
 
         config = RegisterConfig.parse(arguments.config, "register")
         with tracking.step_run("register", params=config.model_dump(), required=True) as run:
-            version = register(arguments.model, arguments.evaluation, config, run.run_id)
+            folders = arguments.model, arguments.evaluation
+            version = register(*folders, config, run.run_id, arguments.crops)
         arguments.out.write_text(version + "\n")
         print(f"{config.model_name} version {version}")
 

@@ -1,14 +1,22 @@
 """The KFP face of the step."""
 
+from typing import List  # noqa: UP035  KFP resolves lists of artifacts through typing.List
+
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Model
+from kfp.dsl import Artifact, Dataset, Input, Model
 
 
 @dsl.component(base_image="python-crossface-torch", install_kfp_package=False)
-def register(model: Input[Model], evaluation: Input[Artifact], config: dict) -> str:
+def register(
+    crops: Input[List[Dataset]],  # noqa: UP006
+    model: Input[Model],
+    evaluation: Input[Artifact],
+    config: dict,
+) -> str:
     """Register the model that passed.
 
     Args:
+        crops: a crops folder a dataset, on which a copy in int8 is tested; else they are not looked at.
         model: the adapted model's folder.
         evaluation: evaluate's folder: its metrics become model card and tags, its crops check the export.
         config: RegisterConfig.
@@ -24,6 +32,7 @@ def register(model: Input[Model], evaluation: Input[Artifact], config: dict) -> 
 
     parsed = RegisterConfig.parse(config, where="register")
     with tracking.step_run("register", params=parsed.model_dump(), required=True) as run:
-        version = register(Path(model.path), Path(evaluation.path), parsed, run.run_id)
+        faces = [Path(folder.path) for folder in crops]
+        version = register(Path(model.path), Path(evaluation.path), parsed, run.run_id, faces)
         run.set_tags({"crossface.model_version": version})
     return version

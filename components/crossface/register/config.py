@@ -24,7 +24,8 @@ class RegisterConfig(Config):
     max_megabytes: float = Field(default=0.0, ge=0)
     """Limit of the network's size; 0: none."""
     int8: bool = False
-    """Register the network in 8-bit integers as well, as a version of its own without an alias."""
+    """Register the network in 8-bit integers as well, as a version of its own with a verdict of its own, and
+    without an alias."""
 
     @field_validator("alias")
     @classmethod

@@ -158,5 +158,5 @@ def _interval(found: Mapping[str, float], prefix: str = "") -> str:
 
 
 def _estimate(found: Mapping[str, float], measure: str = "accuracy", prefix: str = "") -> str:
-    """In %, with its interval."""
-    return f"{_percent(found[measure])} {_interval(found, prefix)}"
+    """In %, with its interval on the same line."""
+    return f"{_percent(found[measure])} {_interval(found, prefix)}".replace(" ", "\N{NO-BREAK SPACE}")

@@ -10,11 +10,14 @@ PREVIOUS = "previous-champion"
 
 VERDICT_TAG = "crossface.verdict"
 """One of the three words below."""
-PASSED, REFUSED, UNJUDGED = "passed", "refused", "unjudged"
+PASSED, REFUSED = "passed", "refused"
 VERDICT_SENTENCE_TAG = "crossface.verdict_sentence"
 COMPARED_WITH_TAG = "crossface.compared_with"
-"""The champion that the verdict is about; empty when there was none."""
+"""The version that the verdict is about: the champion or, of a copy in int8, its source; empty when there was
+none."""
 PRECISION_TAG = "crossface.precision"
+FP32_VERSION_TAG = "crossface.fp32_version"
+"""Of a version in int8: the one of which it is a copy."""
 
 DATA_TAG = "crossface.data_digest"
 TEST_MANIFEST_TAG = "crossface.test_manifest_sha256"

@@ -32,7 +32,6 @@ from crossface.register.names import (
     ROLLED_BACK_AT_TAG,
     ROLLED_BACK_BY_TAG,
     ROLLED_BACK_TAG,
-    UNJUDGED,
     VERDICT_SENTENCE_TAG,
     VERDICT_TAG,
     WHY_TAG,
@@ -141,10 +140,6 @@ def rollback(client: MlflowClient, name: str, why: str) -> Move:
 def _admitted(candidate: ModelVersion, champion: str | None, judge: Judge, why: str) -> dict[str, str]:
     """The verdict that lets a version in, as tags when it is a new one."""
     which, tags = f"{candidate.name} version {candidate.version}", candidate.tags
-    if tags.get(VERDICT_TAG) == UNJUDGED:
-        raise PromotionRefusedError(
-            f"{which} was not judged: {tags.get(VERDICT_SENTENCE_TAG, '')}".rstrip(": ")
-        )
     if tags.get(VERDICT_TAG) == REFUSED:
         raise PromotionRefusedError(f"{which} was refused: {tags.get(VERDICT_SENTENCE_TAG, '')}".rstrip(": "))
     if ROLLED_BACK_TAG in tags and not why:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,9 @@ import numpy as np
 import pyarrow.dataset as pad
 
 from crossface.data.crops import CROP_SCHEMA
+from crossface.data.reference import REFERENCE_FILE
 from crossface.errors import DataError
+from crossface.gate.champion import read_judged
 from crossface.gate.verdict import Rule
 from crossface.model.export import Agreement, export_onnx
 from crossface.model.images import decode_crops
@@ -21,30 +24,35 @@ from crossface.model.saving import WEIGHTS_FILE, load_model
 from crossface.progress import say
 from crossface.register.config import RegisterConfig
 from crossface.register.cost import Cost, cost_rules, measure_cost
+from crossface.register.int8 import check_crops, evaluate_int8, write_judged
+from crossface.register.judge import judge_copy
 from crossface.register.model_card import Card, Precision
 from crossface.register.names import (
     COMPARED_WITH_TAG,
     DATA_TAG,
+    FP32_VERSION_TAG,
     PASSED,
     PRECISION_TAG,
     REFUSED,
     TEST_MANIFEST_TAG,
-    UNJUDGED,
     VERDICT_SENTENCE_TAG,
     VERDICT_TAG,
 )
-from crossface.register.registry import Release, promote_version, register_version, sha256
+from crossface.register.registry import Release, nested_run, promote_version, register_version, sha256
 
 METRICS_FILE = "metrics.json"
 SAMPLE_FILE = "sample.parquet"
 CALIBRATION_FILE = "calibration.parquet"
 
 
-def register(model: Path, evaluation: Path, config: RegisterConfig, run_id: str) -> str:
+def register(
+    model: Path, evaluation: Path, config: RegisterConfig, run_id: str, crops: Sequence[Path] = ()
+) -> str:
     """Register a model with its card, and with what its evaluation said as tags.
 
     A model that the gate refused, or that costs more than is allowed, becomes a version too, to be seen with
-    its reason; it never carries an alias.
+    its reason; it never carries an alias. Neither does a copy in int8, which the gate judges by what it says
+    of the test faces itself.
 
     Args:
         model: the model folder.
@@ -52,21 +60,24 @@ def register(model: Path, evaluation: Path, config: RegisterConfig, run_id: str)
             ``sample.parquet``, few test crops; for int8 ``calibration.parquet``, dev crops.
         config: name, alias, limits, and whether there is a version in int8 too.
         run_id: the MLflow run that will hold the files.
+        crops: for int8 a crops folder a dataset, those that were evaluated; else they are not looked at.
 
     Returns:
         The version in fp32.
 
     Raises:
         ExportError: the exported network differs from the trained one; nothing is registered.
-        DataError: a file is missing.
+        DataError: a file is missing, or the crops are others.
         PromotionError, ConfigError: it was to be promoted at once, and that did not work.
     """
     subject = _Subject.read(model, evaluation, config)
+    if config.int8:
+        check_crops(crops, subject.metrics)
     with TemporaryDirectory() as folder:
-        network, quantized = Path(folder, "network.onnx"), Path(folder, "network.int8.onnx")
+        network = Path(folder, "network.onnx")
         version, verdict = _register_fp32(subject, network, run_id)
         if config.int8:
-            _register_int8(subject, network, quantized, version, run_id)
+            _register_int8(subject, network, version, run_id, crops)
     if config.promote and verdict[VERDICT_TAG] == PASSED and verdict[COMPARED_WITH_TAG]:
         promote_version(config.model_name, version)
     return version
@@ -136,22 +147,32 @@ def _register_fp32(subject: _Subject, network: Path, run_id: str) -> tuple[str, 
     return version, verdict
 
 
-def _register_int8(subject: _Subject, network: Path, quantized: Path, version: str, run_id: str) -> None:
-    """A version of its own, which nobody promotes before it was tested itself."""
+def _register_int8(
+    subject: _Subject, network: Path, version: str, run_id: str, crops: Sequence[Path]
+) -> None:
+    """A version of its own, with a verdict of its own; its run holds what it was judged by."""
     assert subject.calibration is not None
+    folder, config = network.with_name("int8"), subject.config
+    folder.mkdir()
+    quantized = folder / "network.onnx"
     quantize_onnx(network, subject.calibration, quantized)
     agreement = compare_onnx(network, quantized, subject.sample)
-    tags = {
-        "fp32_version": version,
-        "changed_expressions": f"{agreement.changed:.4f}",
-        VERDICT_TAG: UNJUDGED,
-        VERDICT_SENTENCE_TAG: "it was not tested in 8-bit integers.",
-    }
     cost = measure_cost(quantized, subject.sample[0])
-    release = subject.release(quantized, "int8", agreement, cost, tags)
-    name = subject.config.model_name
-    other = register_version(release, name, run_id)
-    say(f"{name} version {other}: int8, {agreement.changed:.1%} other expressions on the sample")
+    candidate = evaluate_int8(quantized, crops, subject.evaluation, subject.metrics, version)
+    verdict = judge_copy(config.model_name, candidate, read_judged(subject.evaluation, version)).as_dict()
+    candidate = replace(candidate, metrics={**candidate.metrics, "verdict": verdict})
+    write_judged(candidate, folder)
+    if (reference := subject.evaluation / REFERENCE_FILE).is_file():
+        shutil.copy(reference, folder)
+    tags = {
+        FP32_VERSION_TAG: version,
+        "changed_expressions": f"{agreement.changed:.4f}",
+        **verdict_tags(verdict, cost_rules(cost, config)),
+    }
+    judged = replace(subject, metrics=candidate.metrics, evaluation=folder)
+    release = judged.release(quantized, "int8", agreement, cost, tags)
+    other = register_version(release, config.model_name, nested_run(run_id, "register int8"))
+    say(f"{config.model_name} version {other}: int8 of version {version}; {tags[VERDICT_SENTENCE_TAG]}")
 
 
 def verdict_tags(verdict: Mapping, rules: Iterable[Rule]) -> dict[str, str]:

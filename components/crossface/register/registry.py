@@ -23,7 +23,7 @@ from crossface.model.images import encode_png
 from crossface.register.judge import judge_versions
 from crossface.register.lineage import lineage_tags
 from crossface.register.promotion import promote
-from crossface.tracking import EVALUATION_FILES, EVALUATION_FOLDER
+from crossface.tracking import EVALUATION_FILES, EVALUATION_FOLDER, PARENT_TAG
 
 REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pillow", "onnxruntime")
 
@@ -111,6 +111,13 @@ def register_version(release: Release, name: str, run_id: str, alias: str | None
     if alias:
         client.set_registered_model_alias(name, alias, version)
     return str(version)
+
+
+def nested_run(run_id: str, name: str) -> str:
+    """A new run below another one: its id."""
+    client = MlflowClient()
+    parent = client.get_run(run_id).info
+    return client.create_run(parent.experiment_id, tags={PARENT_TAG: run_id}, run_name=name).info.run_id
 
 
 def promote_version(name: str, version: str) -> None:

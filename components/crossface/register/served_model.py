@@ -43,7 +43,7 @@ class _UnreadableError(Exception):
     """What is wrong with one row, in one line."""
 
 
-class _Answers(pd.DataFrame):
+class _Answers(pd.DataFrame):  # type: ignore[misc]
     """Writes a number that is missing as ``null``: ``mlflow models serve`` makes JSON of ``to_dict``, and NaN
     is none. Nullable columns would do the same, and are unknown to MLServer."""
 

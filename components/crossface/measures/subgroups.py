@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from crossface.bootstrap import interval, resampled_means
 from crossface.data.records import ATTRIBUTES
-from crossface.evaluate.metrics import by_dataset, stack
+from crossface.measures.metrics import by_dataset, stack
 
 
 def score_subgroups(predictions: pa.Table, min_faces: int, seed: int) -> dict[str, Any]:

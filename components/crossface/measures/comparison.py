@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from scipy.stats import binomtest, chi2
 
 from crossface.bootstrap import Estimate, stratified_means
-from crossface.evaluate.metrics import stack
+from crossface.measures.metrics import stack
 
 _EXACT_BELOW = 25  # discordant pairs from which the chi-square distribution is near enough
 

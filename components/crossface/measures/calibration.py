@@ -13,7 +13,7 @@ import pyarrow as pa
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from crossface.evaluate.metrics import by_dataset, stack
+from crossface.measures.metrics import by_dataset, stack
 
 BINS = 15
 
@@ -43,7 +43,11 @@ def calibrate(dev: pa.Table, test: pa.Table) -> dict[str, Any]:
         ``{"temperature": T, "per_dataset": {dataset: {"ece", "ece_scaled", "bins"}}}``, plain JSON values;
         ``bins`` are those of the unscaled probabilities; the scaled ones are deployed.
     """
-    temperature = fit_temperature(np.asarray(dev["emotion"]), stack(dev["mean"]))
+    return calibration_at(fit_temperature(np.asarray(dev["emotion"]), stack(dev["mean"])), test)
+
+
+def calibration_at(temperature: float, test: pa.Table) -> dict[str, Any]:
+    """The same with a temperature that is given."""
     per_dataset = {}
     for name, rows in by_dataset(test):
         emotions, probabilities = np.asarray(rows["emotion"]), stack(rows["mean"])
