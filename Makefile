@@ -10,12 +10,12 @@ ENGINE ?= $(shell command -v docker || command -v podman)
 # another base image, PyTorch's index for CPUs: make images BUILD_ARGS="--build-arg PYTHON_IMAGE=python:3.11-slim-bookworm"
 BUILD_ARGS ?=
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
-BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build $(BUILD_ARGS)
-BUILD_STEPS = $(BUILD) --file images/Dockerfile --build-arg COMMIT=$(COMMIT)
+BUILD = DOCKER_BUILDKIT=1 $(ENGINE) build --build-arg COMMIT=$(COMMIT) $(BUILD_ARGS)
+BUILD_STEPS = $(BUILD) --file images/Dockerfile
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run test images push e2e clean
+.PHONY: run test engine images push e2e clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run data/sample  ## the whole pipeline on drawn sample data
@@ -43,10 +43,13 @@ data/sample: | .venv/.run
 	$(PIP) install --constraint constraints.txt --editable '.[torch,pipelines,dev]'
 	@touch $@
 
+engine:
+	@test -n "$(ENGINE)" || { echo "docker or podman is needed"; exit 1; }
+
 e2e: .venv/.test  ## the tests that need containers, after `make images`
 	CROSSFACE_E2E=1 $(BIN)/pytest tests/e2e
 
-images:  ## what `crossface run --runner docker` runs the steps in
+images: engine  ## what `crossface run --runner docker` runs the steps in
 	$(BUILD_STEPS) --build-arg PACKAGES=data --tag crossface-data:dev .
 	$(BUILD_STEPS) --build-arg PACKAGES=torch --tag crossface-torch:dev .
 	$(BUILD) --file images/mlflow/Dockerfile --tag crossface-mlflow:dev .

@@ -10,7 +10,7 @@ from crossface.errors import ConfigError, CrossfaceError
 from crossface_pipelines import models, predict
 from crossface_pipelines.cluster import commands as cluster
 from crossface_pipelines.cluster.names import PIPELINES
-from crossface_pipelines.options import add_params, add_pipeline, add_profile, add_runs
+from crossface_pipelines.options import add_params, add_pipeline, add_profile, add_runs, positive
 from crossface_pipelines.scoring import command as scoring
 
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("out", type=Path, help="folder to make")
     sample.add_argument(
-        "--faces", type=_positive, default=3600, help="labelled faces in all (default %(default)s)"
+        "--faces", type=positive(int), default=3600, help="labelled faces in all (default %(default)s)"
     )
     sample.add_argument(
         "--seed", type=int, default=0, help="the same seed draws the same faces (default %(default)s)"
@@ -86,13 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
 def _sample_data(arguments: argparse.Namespace) -> None:
     from crossface.data.sample import write_sample_data
 
@@ -116,8 +109,12 @@ def _run(arguments: argparse.Namespace) -> None:
     # retraining finds out the revisions itself, as it does where nobody watches
     given = params if arguments.pipeline == "retraining" else params.with_revisions()
     values = given.arguments(arguments.pipeline)
+    if arguments.runner == "docker":
+        from crossface_pipelines.docker_runner import find_images
+
+        find_images()  # before anything is recorded
     with open_run(arguments.runs) as run_id:
-        runner, profile = make_runner(arguments.runner, params, artifacts_of(run_id, arguments.runs), caching)
+        runner, profile = make_runner(arguments.runner, values, artifacts_of(run_id, arguments.runs), caching)
         pipeline = build(arguments.pipeline, profile)
         done = run_locally(run_id, pipeline, values, arguments.runs, runner, caching)
     if done is None:

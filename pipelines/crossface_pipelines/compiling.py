@@ -5,6 +5,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
+from crossface.errors import ConfigError
 from crossface_pipelines.params_file import params_file
 from crossface_pipelines.profiles import Profile
 
@@ -59,9 +60,16 @@ def write_ir(name: str, profile: Profile, arguments: Mapping[str, Any], out: Pat
         profile: where it will run.
         arguments: its parameters' defaults, such as :func:`arguments_elsewhere` returns.
         out: the ``.yaml`` file to write.
+
+    Raises:
+        ConfigError: there is no place for such a file.
     """
     from kfp.compiler import Compiler
 
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out.parent}: no such folder")
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder")
     Compiler().compile(build(name, profile), str(out), pipeline_parameters=dict(arguments))
     # KFP begins with a comment that lists the parameters, in another order each time
     lines = out.read_text().splitlines(keepends=True)

@@ -1,7 +1,7 @@
 """kfp.local's runner with each step in its own container, as hardened as a pod."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from crossface_pipelines.profiles import Profile, container_profile
 if TYPE_CHECKING:
     from docker.types import Mount
 
-    from crossface_pipelines.training.params import TrainingParams
-
 IMAGES = {"data": "crossface-data:dev", "torch": "crossface-torch:dev"}
 """What ``make images`` builds."""
 _STRANGER = 65532
@@ -21,7 +19,7 @@ _STRANGER = 65532
 _PASSED_ON = ("AWS_", "MLFLOW_", "KFP_RUN_ID")
 
 
-def docker_runner(params: "TrainingParams", artifacts: Path, caching: bool) -> tuple[Any, Profile]:
+def docker_runner(arguments: Mapping[str, Any], artifacts: Path, caching: bool) -> tuple[Any, Profile]:
     """A kfp.local runner, and the profile with the images as they are now.
 
     Containers are read-only but for ``/tmp`` and what their run writes, run as this user (never as root) and
@@ -29,23 +27,18 @@ def docker_runner(params: "TrainingParams", artifacts: Path, caching: bool) -> t
     is the same address for them.
 
     Args:
-        params: of the pipeline: where its files lie.
+        arguments: of the pipeline: where its files lie.
         artifacts: the folder with what the run writes, in the folder with those of all runs; made here.
         caching: whether steps may come from the cache.
 
     Raises:
-        ConfigError: the tracking store is no server, no container engine answers, or an image is missing.
+        ConfigError: see :func:`find_images`.
     """
     from docker.types import Mount
     from kfp import local
     from kfp.local import docker_task_handler
 
-    if not os.environ["MLFLOW_TRACKING_URI"].startswith("http"):
-        raise ConfigError(
-            "--runner docker: containers need an MLflow server: start one with mlflow server, "
-            "and set MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
-        )
-    images = _images()
+    images = find_images()
     user, group = _user()
     artifacts.mkdir(parents=True)
     _give(artifacts, user, group)
@@ -57,7 +50,7 @@ def docker_runner(params: "TrainingParams", artifacts: Path, caching: bool) -> t
     runner = local.DockerRunner(
         user=f"{user}:{group}",
         environment=passed,
-        mounts=[everything, *_mounts(params, user, group)],
+        mounts=[everything, *_mounts(arguments, user, group)],
         working_dir=str(Path.cwd()),  # what relative paths of the parameters are relative to
         network_mode="host",
         read_only=True,
@@ -69,10 +62,19 @@ def docker_runner(params: "TrainingParams", artifacts: Path, caching: bool) -> t
     return runner, container_profile(images, caching)
 
 
-def _images() -> dict[str, str]:
-    """The images by their ids: a tag moves with the next build, and the cache would not notice."""
+def find_images() -> dict[str, str]:
+    """The images by their ids: a tag moves with the next build, and the cache would not notice.
+
+    Raises:
+        ConfigError: the tracking store is no server, no container engine answers, or an image is missing.
+    """
     import docker
 
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        raise ConfigError(
+            "--runner docker: containers need an MLflow server: start one with mlflow server, "
+            "and set MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
+        )
     try:
         engine = docker.from_env()
         ids = {tag: image.id for image in engine.images.list() for tag in image.tags}
@@ -94,21 +96,22 @@ def _give(folder: Path, user: int, group: int) -> None:
         os.chown(folder, user, group)
 
 
-def _mounts(params: "TrainingParams", user: int, group: int) -> Iterator["Mount"]:
-    """What the parameters name on this machine: data and weights to read, checkpoints to write."""
+def _mounts(arguments: Mapping[str, Any], user: int, group: int) -> Iterator["Mount"]:
+    """What the arguments name on this machine: data and weights to read, checkpoints to write."""
     from docker.types import Mount
 
     read, written = set(), set()
-    for source in (dataset.source for dataset in params.datasets):
+    for source in (dataset["source"] for dataset in arguments["datasets"]):
         if not source.startswith(s3.SCHEME):
             path = Path(source).absolute()
             # an archive may be one of several volumes
             read.add(path if path.is_dir() else path.parent)
-    for training in (params.baseline, params.adapted):
-        if "/" in training.weights:
-            read.add(Path(training.weights).absolute())
-        if training.checkpoint.uri and not training.checkpoint.uri.startswith(s3.SCHEME):
-            written.add(Path(training.checkpoint.uri).absolute())
+    for training in (arguments["baseline"], arguments["adapted"], *arguments.get("trainings", ())):
+        if "/" in training["weights"]:
+            read.add(Path(training["weights"]).absolute())
+        uri = training["checkpoint"]["uri"]
+        if uri and not uri.startswith(s3.SCHEME):
+            written.add(Path(uri).absolute())
     for path in sorted(read):
         yield Mount(str(path), str(path), type="bind", read_only=True)
     for path in sorted(written):

@@ -3,7 +3,7 @@
 Settings given at run time would need fields of the pipeline that older Kubeflow backends do not know.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -29,12 +29,30 @@ class CpuRange(Config):
     request: Cpu
     limit: Cpu
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_order(self.request, self.limit)
+        return self
+
 
 class MemoryRange(Config):
     """What is reserved, and what may be used at most."""
 
     request: Size
     limit: Size
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_order(self.request, self.limit)
+        return self
+
+
+def _check_order(request: str, limit: str) -> None:
+    """Kubernetes refuses a pod that reserves more than it may use."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    if parse_quantity(request) > parse_quantity(limit):
+        raise ValueError("request is above limit")
 
 
 class Gpu(Config):
@@ -54,7 +72,7 @@ class Toleration(Config):
     effect: str | None = Field(default=None, pattern="^(NoSchedule|NoExecute|PreferNoSchedule)$")
 
     @model_validator(mode="after")
-    def _value_goes_with_equal(self) -> "Toleration":
+    def _value_goes_with_equal(self) -> Self:
         if (self.value is None) == (self.operator == "Equal"):
             raise ValueError("value goes with operator Equal, and only with it")
         return self
@@ -95,6 +113,13 @@ class Placement(Config):
     timeout_seconds: int | None = Field(default=None, ge=1)
     retry: Retry | None = None
 
+    @model_validator(mode="after")
+    def _one_mount_a_folder(self) -> Self:
+        for folder, size in ((_SCRATCH, self.scratch), (_SHARED_MEMORY, self.shared_memory)):
+            if size is not None and folder in self.volumes:
+                raise ValueError(f"{folder} is a volume already")
+        return self
+
     def apply(self, task: Any) -> None:
         """Write all of it into a ``kfp.dsl.PipelineTask``."""
         from kfp import kubernetes
@@ -104,8 +129,8 @@ class Placement(Config):
         for name, value in self.environment.items():
             task.set_env_variable(name, value)
         for secret, variables in self.secrets.items():
-            keys = {key: variable for variable, key in variables.items()}
-            kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=keys)
+            for variable, key in variables.items():
+                kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={key: variable})
         for key, value in self.pod_labels.items():
             kubernetes.add_pod_label(task, key, value)
         for key, value in self.pod_annotations.items():

@@ -1,6 +1,7 @@
 """Where the tasks of a pipeline run: each step's image, and (on a cluster) its place and its limits."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,14 @@ from pydantic import Field
 
 from crossface.config import Config
 from crossface.errors import ConfigError
+from crossface_pipelines.exposure import is_exposed
 from crossface_pipelines.params_file import merged, read_values
 from crossface_pipelines.placement import Placement
 from crossface_pipelines.steps import STEP_IMAGES
 
 PROFILES = Path("manifests/profiles")
 """Where profiles lie in a checkout, from which the command is started."""
-_SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "ACCESS_KEY", "CREDENTIAL")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 RUN_LABEL = "pipeline/runid"
 """Kubeflow's label on every pod of a run."""
 
@@ -108,7 +110,7 @@ def _images(lock: Path, digests: bool) -> dict[str, str]:
             faults.append(f"{lock}: {name}: required, and not given")
             continue
         images[name] = LockedImage.parse(entry, where=f"{lock}: {name}").image
-        if digests and "@sha256:" not in images[name]:
+        if digests and not _DIGEST.search(images[name]):
             faults.append(
                 f"{lock}: {name}: {images[name]} has no digest; make push writes one, see images/README.md"
             )
@@ -140,8 +142,8 @@ def _exposed(values: Mapping[str, Any], where: str) -> list[str]:
     """Secrets in the open, which everybody who sees a run would see; their values are not repeated."""
     return [
         f"{where}.environment.{name}: looks like a secret; name it under secrets"
-        for name in values.get("environment") or {}
-        if any(word in str(name).upper() for word in _SECRET_WORDS)
+        for name, value in (values.get("environment") or {}).items()
+        if is_exposed(str(name), str(value))
     ]
 
 

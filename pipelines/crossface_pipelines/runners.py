@@ -1,21 +1,21 @@
 """The kfp.local runners: steps as processes of this environment, or each in its own container."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossface_pipelines.profiles import Profile
 from crossface_pipelines.source_code import source_profile
 
-if TYPE_CHECKING:
-    from crossface_pipelines.training.params import TrainingParams
 
-
-def make_runner(kind: str, params: "TrainingParams", artifacts: Path, caching: bool) -> tuple[Any, Profile]:
+def make_runner(
+    kind: str, arguments: Mapping[str, Any], artifacts: Path, caching: bool
+) -> tuple[Any, Profile]:
     """A kfp.local runner and the profile that goes with it.
 
     Args:
         kind: ``subprocess`` or ``docker``.
-        params: of the pipeline.
+        arguments: of the pipeline.
         artifacts: the folder with what the run writes.
         caching: whether steps may come from the cache.
 
@@ -25,7 +25,7 @@ def make_runner(kind: str, params: "TrainingParams", artifacts: Path, caching: b
     if kind == "docker":
         from crossface_pipelines.docker_runner import docker_runner
 
-        return docker_runner(params, artifacts, caching)
+        return docker_runner(arguments, artifacts, caching)
     return process_runner(caching)
 
 

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from crossface import tracking
+from crossface.data.digest import values_digest
 from crossface.detect_changes.detect_changes import inputs_digest
+from crossface.errors import DataError
 from crossface.fingerprint.fingerprint import with_revisions
 
 RAF = {"key": "rafdb", "source": "s3://b/raf", "revision": "1"}
@@ -16,7 +18,9 @@ SETTINGS = {"adapted": {"epochs": 3, "lr": 0.1, "weights": "none", "augment": Tr
 
 def test_digest_is_blind_to_order_and_to_how_numbers_are_written():
     as_kfp = {"adapted": {"weights": "none", "augment": True, "lr": 0.1, "epochs": 3.0}}
-    assert inputs_digest([RAF, EXPW], SETTINGS) == inputs_digest([EXPW, RAF], as_kfp)
+    assert values_digest(SETTINGS) == values_digest(as_kfp)
+    as_kfp = [{**EXPW, "seed": 1.0}, RAF]
+    assert inputs_digest([RAF, {**EXPW, "seed": 1}], "s") == inputs_digest(as_kfp, "s")
 
 
 @pytest.mark.parametrize(
@@ -29,12 +33,13 @@ def test_digest_is_blind_to_order_and_to_how_numbers_are_written():
     ],
 )
 def test_digest_sees_every_change(datasets, settings):
-    assert inputs_digest(datasets, settings) != inputs_digest([RAF, EXPW], SETTINGS)
+    now, then = values_digest(settings), values_digest(SETTINGS)
+    assert inputs_digest(datasets, now) != inputs_digest([RAF, EXPW], then)
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(-9, 9) | st.text(max_size=3), max_size=4))
 def test_digest_of_the_same_settings_is_the_same(settings):
-    assert inputs_digest([RAF], settings) == inputs_digest([dict(RAF)], dict(reversed(settings.items())))
+    assert values_digest(settings) == values_digest(dict(reversed(settings.items())))
 
 
 def test_only_datasets_without_a_revision_get_one(tmp_path):
@@ -45,6 +50,13 @@ def test_only_datasets_without_a_revision_get_one(tmp_path):
     assert {key: found[key] for key in mine} == mine
     (tmp_path / "b.jpg").write_bytes(b"two")
     assert with_revisions([mine])[0]["revision"] != found["revision"]
+
+
+def test_a_source_that_is_not_there_has_no_revision(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "none", tmp_path / "empty", tmp_path / "none.zip"):
+        with pytest.raises(DataError, match="no such file or folder"):
+            with_revisions([{"key": "ours", "source": str(source)}])
 
 
 @pytest.fixture

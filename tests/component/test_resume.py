@@ -177,6 +177,16 @@ def test_checkpoint_of_another_training_is_refused_with_the_differences(tmp_path
     assert not (tmp_path / "model").exists()
 
 
+def test_checkpoint_of_another_training_is_replaced_where_nobody_is_asked(tmp_path):
+    crops, settings = write_problem(tmp_path)
+    interrupt(crops, settings, tmp_path / "model")
+    checkpoint = settings.checkpoint.model_copy(update={"replace": True})
+    train(
+        crops, settings.model_copy(update={"lr": 0.5, "checkpoint": checkpoint}), tmp_path / "model", ignore
+    )
+    assert (tmp_path / "model").exists()
+
+
 def test_damaged_checkpoint_stops_before_the_first_step(tmp_path):
     crops, settings = write_problem(tmp_path)
     interrupt(crops, settings, tmp_path / "model")

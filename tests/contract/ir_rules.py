@@ -1,13 +1,15 @@
 """What a compiled pipeline has to keep to on a cluster and in kfp.local: each rule names what breaks it."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
+
+from crossface_pipelines.exposure import is_exposed
 
 CACHED = {"ingest", "crop_faces", "find_leakage", "probe_bias", "train"}
 """Steps whose result follows from what they are given; all others look at what changes by itself."""
 _PLACEHOLDERS = {"{{$}}"}
-_CONTROL = ("exit-handler-", "for-loop-", "condition-", "crossface-")
 
 
 def faults(spec: dict, platform: dict) -> list[str]:
@@ -47,36 +49,57 @@ def installs_nothing(spec: dict, platform: dict) -> Iterator[str]:
 
 def images_are_digests(spec: dict, platform: dict) -> Iterator[str]:
     for name, container in containers(spec):
-        if "@sha256:" not in container["image"]:
+        if not re.search(r"@sha256:[0-9a-f]{64}$", container["image"]):
             yield f"{name}: image {container['image']} without a digest"
 
 
-def caches_what_follows_from_its_inputs(spec: dict, platform: dict) -> Iterator[str]:
+def caches_only_what_follows_from_its_inputs(spec: dict, platform: dict) -> Iterator[str]:
     for _, name, task in tasks(spec):
-        if name.startswith(_CONTROL):
-            continue
-        step = step_of(name)
-        if bool(task.get("cachingOptions", {}).get("enableCache")) != (step in CACHED):
-            yield f"{name}: caching should be {'on' if step in CACHED else 'off'}"
+        if is_cached(task) and step_of(name) not in CACHED:
+            yield f"{name}: caching should be off"
+
+
+def is_cached(task: dict) -> bool:
+    """Whether a result of an earlier run may stand in for the task."""
+    return bool(task.get("cachingOptions", {}).get("enableCache"))
 
 
 def loops_use_no_output_of_another_task(spec: dict, platform: dict) -> Iterator[str]:
     """kfp.local would hand the loop's item to the task instead, without a word."""
-    for _, name, task in tasks(spec):
+    for dag, name, task in tasks(spec):
         if "parameterIterator" not in task:
             continue
         items = task["parameterIterator"]["items"].get("inputParameter")
+        body = json.dumps(spec["components"][task["componentRef"]["name"]])
         for key, source in task["inputs"]["parameters"].items():
-            if "taskOutputParameter" in source and key != items:
+            # the compiler also hands in what the condition around the loop asks, for nobody's use
+            used = f'"componentInputParameter": "{key}"' in body
+            if used and key != items and _is_an_output(spec, dag, source):
                 yield f"{name} uses the parameter {key} of another task"
+
+
+def _is_an_output(spec: dict, dag: str, source: dict) -> bool:
+    """Whether a parameter comes from a task, perhaps through the inputs of the DAGs around it."""
+    if "taskOutputParameter" in source:
+        return True
+    outer = source.get("componentInputParameter")
+    return any(
+        _is_an_output(spec, around, task["inputs"]["parameters"][outer])
+        for around, _, task in tasks(spec)
+        if task["componentRef"]["name"] == dag and outer in task.get("inputs", {}).get("parameters", {})
+    )
 
 
 def loops_are_not_nested(spec: dict, platform: dict) -> Iterator[str]:
     """In kfp.local the inner item would take the place of the outer."""
     looped = {task["componentRef"]["name"] for _, _, task in tasks(spec) if "parameterIterator" in task}
+    inside, found = set(looped), set()
+    while inside - found:  # also DAGs in DAGs of a loop
+        found |= inside
+        inside |= {task["componentRef"]["name"] for dag, _, task in tasks(spec) if dag in found}
     for dag, name, task in tasks(spec):
-        if dag in looped and "parameterIterator" in task:
-            yield f"{name} is a loop in the loop {dag}"
+        if dag in found and "parameterIterator" in task:
+            yield f"{name} is a loop in a loop"
 
 
 def loop_items_have_no_name(spec: dict, platform: dict) -> Iterator[str]:
@@ -141,7 +164,7 @@ def kubernetes_settings_are_constants(spec: dict, platform: dict) -> Iterator[st
 def no_secret_in_the_open(spec: dict, platform: dict) -> Iterator[str]:
     for name, container in containers(spec):
         for variable in container.get("env", []):
-            if any(word in variable["name"] for word in ("SECRET", "PASSWORD", "TOKEN", "ACCESS_KEY")):
+            if is_exposed(variable["name"], variable["value"]):
                 yield f"{name}: {variable['name']} in the open"
 
 
@@ -182,8 +205,14 @@ def tasks_end_and_are_limited(spec: dict, platform: dict) -> Iterator[str]:
 def checkpoints_outlive_the_pod(spec: dict, platform: dict) -> Iterator[str]:
     """A failed attempt uploads only logs."""
     for name, _ in containers(spec):
-        if step_of(name) == "train" and not platform.get(name, {}).get("pvcMount"):
-            yield f"{name} has no volume for its checkpoints"
+        mounts = [mount["mountPath"] for mount in platform.get(name, {}).get("pvcMount", [])]
+        if step_of(name) != "train":
+            continue
+        for training in ("baseline", "adapted"):
+            given = spec["root"]["inputDefinitions"]["parameters"][training]["defaultValue"]
+            uri = given["checkpoint"]["uri"]
+            if not uri.startswith("s3://") and not any(uri.startswith(f"{mount}/") for mount in mounts):
+                yield f"{name}: the {training}'s checkpoints do not outlive its pod"
 
 
 def _parameters(spec: dict) -> list[dict]:
@@ -204,7 +233,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 RULES = (
-    installs_nothing, images_are_digests, caches_what_follows_from_its_inputs,
+    installs_nothing, images_are_digests, caches_only_what_follows_from_its_inputs,
     loops_use_no_output_of_another_task, loops_are_not_nested, loop_items_have_no_name,
     no_choice_between_artifacts, exit_tasks_take_the_status_alone, run_ids_are_no_parameters,
     placeholders_stand_alone, no_null, ascii_only, kubernetes_settings_are_constants, no_secret_in_the_open,

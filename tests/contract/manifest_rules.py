@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from crossface_pipelines.exposure import is_exposed
+
 Object = dict[str, Any]
 
 PLANTED = "planted-in-the-secret"
 """The value of whatever is secret, in the tests."""
 NOT_SECRET = {"host", "database", "username"}
-SECRET_WORDS = re.compile("PASSWORD|SECRET|TOKEN|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
 STEPS = "kubeflow"
 """Namespace where steps run."""
-EXTERNAL = {("ServiceAccount", STEPS, "pipeline-runner")}
-"""Made by Kubeflow, not by us."""
 
 
 def namespace_of(item: Object) -> str:
@@ -99,11 +98,11 @@ def exposed(objects: list[Object]) -> list[str]:
         complaints += [
             f"{item['metadata']['name']}: {variable['name']} is literal"
             for variable in container.get("env", [])
-            if "value" in variable and SECRET_WORDS.search(variable["name"])
+            if "value" in variable and is_exposed(variable["name"], variable["value"])
         ]
     for item in objects:
         if item["kind"] == "ConfigMap":
-            named = [key for key in item["data"] if SECRET_WORDS.search(key)]
+            named = [key for key, value in item["data"].items() if is_exposed(key, value)]
             complaints += [f"ConfigMap {item['metadata']['name']}: {key}" for key in named]
         if item["kind"] != "Secret" and PLANTED in json.dumps(item):
             complaints.append(f"{item['kind']} {item['metadata']['name']}: has a secret's value")
@@ -163,8 +162,7 @@ def dangling(objects: list[Object]) -> list[str]:
     return [
         f"{kind} {namespace}/{name}" + (f": {key}" if key else "")
         for kind, namespace, name, key in needed
-        if (kind, namespace, name) not in EXTERNAL
-        and ((item := there.get((kind, namespace, name))) is None or (key and key not in item["data"]))
+        if ((item := there.get((kind, namespace, name))) is None or (key and key not in item["data"]))
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import ir_rules
 import pytest
 import yaml
-from ir_rules import tasks
+from ir_rules import is_cached, step_of, tasks
 
 import crossface
 import crossface_pipelines
@@ -20,10 +20,11 @@ from crossface_pipelines.training.params import load_params
 
 ROOT = Path(crossface_pipelines.__file__).parents[2]
 PROFILES = ("dev", "prod")
+CHECKPOINT = "train.checkpoint.uri=/checkpoints/paper"
 GOLDEN = ROOT / "tests" / "golden"
-LOCK = """\
-data: {image: "registry.example/crossface-data@sha256:0d", tag: "1.0"}
-torch: {image: "registry.example/crossface-torch@sha256:0e", tag: "1.0"}
+LOCK = f"""\
+data: {{image: "registry.example/crossface-data@sha256:{64 * "d"}", tag: "1.0"}}
+torch: {{image: "registry.example/crossface-torch@sha256:{64 * "e"}", tag: "1.0"}}
 """
 
 
@@ -46,8 +47,8 @@ def compiled(profiles, tmp_path_factory):
         path = out / f"{pipeline}-{profile}.yaml"
         if not path.exists():
             place = ["--pipeline", pipeline, "--profile", str(profiles / f"{profile}.yaml")]
-            params = "sample" if pipeline == "scoring" else "paper"
-            assert main(["compile", str(path), "--params", params, *place]) == 0
+            params = ["sample"] if pipeline == "scoring" else ["paper", "--set", CHECKPOINT]
+            assert main(["compile", str(path), "--params", *params, *place]) == 0
         return path
 
     return compile_
@@ -80,16 +81,11 @@ PLANTED = {
         image="torch:latest"
     ),
     "caching should be off": lambda s, p: body(s)["evaluate"].update(cachingOptions={"enableCache": True}),
-    "caching should be on": lambda s, p: body(s)["train"].pop("cachingOptions"),
     "uses the parameter": lambda s, p: body(s)["for-loop-2"]["inputs"]["parameters"].update(
-        seed={"taskOutputParameter": {"producerTask": "draw", "outputParameterKey": "Output"}}
+        {"pipelinechannel--crop": {"taskOutputParameter": {"producerTask": "draw", "outputParameterKey": ""}}}
     ),
-    "is a loop in the loop": lambda s, p: s["components"]["comp-for-loop-2"]["dag"]["tasks"].update(
-        inner={
-            "parameterIterator": {"items": {}},
-            "inputs": {"parameters": {}},
-            "componentRef": {"name": "x"},
-        }
+    "is a loop in a loop": lambda s, p: s["components"]["comp-for-loop-2"]["dag"]["tasks"].update(
+        inner=body(s)["for-loop-3"]
     ),
     "a field called name": lambda s, p: parameters(s)["datasets"]["defaultValue"][0].update(name="rafdb"),
     "one of several artifacts": lambda s, p: s["components"]["comp-exit-handler-1"]["dag"].update(
@@ -120,8 +116,37 @@ PLANTED = {
     "all memory of its node": lambda s, p: s["deploymentSpec"]["executors"]["exec-train"]["container"][
         "resources"
     ].pop("memoryLimit"),
-    "no volume for its checkpoints": lambda s, p: p["exec-train"].pop("pvcMount"),
+    "do not outlive its pod": lambda s, p: p["exec-train"].pop("pvcMount"),
 }
+
+
+@pytest.mark.parametrize(
+    ("fault", "source"),
+    [
+        ("uses the parameter", {"componentInputParameter": "pipelinechannel--detect-changes-Output"}),
+        ("is a loop in a loop", None),
+    ],
+)
+def test_a_rule_about_loops_sees_into_conditions(compiled, fault, source):
+    spec, platform = copy.deepcopy(read(compiled("retraining", "prod")))
+    (dag,) = {dag for dag, name, _ in tasks(spec) if name == "evaluate"}
+    inside = spec["components"][dag]["dag"]["tasks"]
+    name = next(name for name, task in inside.items() if "parameterIterator" in task)
+    if source:
+        inside[name]["inputs"]["parameters"]["planted"] = source
+        loop = spec["components"][inside[name]["componentRef"]["name"]]["dag"]["tasks"]
+        loop["ingest"]["inputs"]["parameters"]["seed"] = {"componentInputParameter": "planted"}
+    else:
+        loop = spec["components"][inside[name]["componentRef"]["name"]]["dag"]["tasks"]
+        spec["components"]["comp-between"] = {"dag": {"tasks": {"inner": inside[name]}}}
+        loop["condition-9"] = {"componentRef": {"name": "comp-between"}}
+    assert any(fault in found for found in ir_rules.faults(spec, platform))
+
+
+@pytest.mark.parametrize(("profile", "cached"), [("prod", ir_rules.CACHED), ("dev", set())])
+def test_results_are_kept_where_images_cannot_change_under_their_names(compiled, profile, cached):
+    found = read(compiled("training", profile))[0]
+    assert {step_of(name) for _, name, task in tasks(found) if is_cached(task)} == cached
 
 
 def body(spec):
@@ -183,10 +208,11 @@ def test_every_value_of_a_profile_ends_in_the_pipeline(compiled, profiles):
     assert mounts["/tmp"]["sizeLimit"] == train["scratch"]
     assert {mount["mountPath"]: mount["constant"] for mount in settings["pvcMount"]} == train["volumes"]
     assert {item["name"]: item["value"] for item in container["env"]} == default["environment"]
-    assert {
-        secret["secretName"]: {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
-        for secret in settings["secretAsEnv"]
-    } == default["secrets"]
+    secrets: dict = {}
+    for secret in settings["secretAsEnv"]:
+        pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}
+        secrets.setdefault(secret["secretName"], {}).update(pairs)
+    assert secrets == default["secrets"]
     assert settings["podMetadata"]["labels"] == default["pod_labels"]
     assert settings["securityContext"]["runAsUser"] == str(default["user"])
     assert settings["activeDeadlineSeconds"] == str(train["timeout_seconds"])

@@ -95,8 +95,10 @@ def test_a_container_that_fails_at_once_is_never_taken_for_a_success(engine):
 
 
 def test_a_failing_container_fails_the_run(workplace, tracked, tmp_path):
-    (tmp_path / "empty").mkdir()
-    failed = run(workplace, tracked, "docker", f"datasets.rafdb.source={tmp_path / 'empty'}")
+    (tmp_path / "readme.txt").write_text("no faces here")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    failed = run(workplace, tracked, "docker", f"datasets.rafdb.source={tmp_path}")
     assert failed.returncode == 1
     assert "rafdb" in failed.stderr
     assert "Traceback" not in failed.stderr

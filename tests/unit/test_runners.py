@@ -52,6 +52,7 @@ def test_container_is_removed_when_waiting_fails():
 def here(tmp_path, monkeypatch):
     for key in ("rafdb", "expw", "affectnet"):
         (tmp_path / "data" / "sample" / key).mkdir(parents=True)
+        (tmp_path / "data" / "sample" / key / "labels.txt").touch()
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "KFP_RUN_ID"):
         monkeypatch.setenv(name, "")

@@ -9,6 +9,7 @@ from pathlib import Path
 from crossface.data import s3
 from crossface.data.archives import is_archive
 from crossface.data.unpacking import VOLUME
+from crossface.errors import DataError
 
 
 def listing_digest(source: str) -> str:
@@ -17,11 +18,17 @@ def listing_digest(source: str) -> str:
     Args:
         source: a directory, ``s3://bucket/prefix`` (whose entity tags stand in for the times), or an archive
             in either place. About a second for 100,000 local files.
+
+    Raises:
+        DataError: there is nothing.
     """
-    digest = hashlib.sha256()
+    digest, files = hashlib.sha256(), 0
     lines = _objects(source) if source.startswith(s3.SCHEME) else _files(Path(source))
     for line in lines:
         digest.update(line.encode(errors="surrogateescape"))
+        files += 1
+    if not files:
+        raise DataError(f"{source}: no such file or folder, or an empty one")
     return digest.hexdigest()[:16]
 
 

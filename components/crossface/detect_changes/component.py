@@ -6,13 +6,13 @@ from kfp import dsl
 
 
 @dsl.component(base_image="python-crossface-data", install_kfp_package=False)
-def detect_changes(datasets: List[dict], model_name: str, settings: dict) -> bool:  # noqa: UP006
+def detect_changes(datasets: List[dict], model_name: str, settings: str) -> bool:  # noqa: UP006
     """Find out whether anything is new since the last finished run for this model.
 
     Args:
         datasets: IngestConfig of each, with its revision.
         model_name: in the registry; runs for other models do not count.
-        settings: all other parameters of the pipeline.
+        settings: hash of all other parameters of the pipeline.
 
     Returns:
         Whether there is anything to train for.

@@ -79,6 +79,10 @@ class CheckpointConfig(Config):
     every_minutes: float = Field(default=5.0, ge=0)
     """Either may be 0, for never. It is saved in any case when the process is told to end, and at the end."""
 
+    replace: bool = False
+    """Start anew where an unfinished training of other faces or another configuration was kept, instead of
+    refusing to: for schedules, where nobody is asked whether it may go."""
+
     @field_validator("uri")
     @classmethod
     def _is_a_place(cls, uri: str) -> str:

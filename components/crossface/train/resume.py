@@ -47,7 +47,8 @@ class Saver:
         """Take up what the store holds, if anything.
 
         A finished training of the same identity is taken up too, and so is over at once: what came after it
-        may have failed. That of another identity is left aside, for there is nothing in it to lose.
+        may have failed. That of another identity is left aside, for there is nothing in it to lose; an
+        unfinished one only where the configuration says so.
 
         Returns:
             Whether there was something to take up.
@@ -63,9 +64,10 @@ class Saver:
         try:
             check_identity(checkpoint, self._identity, self._store.location)
         except CheckpointMismatchError:
-            if not state["finished"]:
+            if not state["finished"] and not self._config.replace:
                 raise
-            say(f"the checkpoint of another, finished training will be replaced: {self._store.location}")
+            end = "finished" if state["finished"] else "unfinished"
+            say(f"the checkpoint of another, {end} training will be replaced: {self._store.location}")
             return False
         self._trainer.load_state_dict(state["trainer"])
         done, steps = self._trainer.step, self._trainer.total_steps

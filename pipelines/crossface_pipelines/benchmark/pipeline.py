@@ -46,6 +46,7 @@ def benchmark_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
             data = prepared(profile, datasets, crop, leakage, probe)
             models = trained(profile, data, baseline, adapted)
             others = study(crops=data.crops(), leakage=data.leakage, trainings=trainings)
+            others.set_caching_options(False)  # its trainings have their own
             evaluated(profile, datasets, data, models, evaluation, others=others.output)
 
     return crossface_benchmark

@@ -43,7 +43,7 @@ def retraining_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         evaluation: dict,
         registration: dict,
         model_name: str,
-        settings: dict,
+        settings: str,
     ) -> None:
         with closing(profile):
             revised = profile.place(fingerprint(datasets=datasets), "fingerprint", cache=False).output
@@ -59,6 +59,6 @@ def retraining_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                     model=models.adapted,
                     evaluation=judged.outputs["evaluation"],
                     config=registration,
-                )
+                ).set_caching_options(False)
 
     return crossface_retraining

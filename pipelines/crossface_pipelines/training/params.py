@@ -6,6 +6,7 @@ from typing import Any
 
 from crossface.config import Config
 from crossface.crop_faces.config import CropConfig
+from crossface.data.digest import values_digest
 from crossface.data.revision import listing_digest
 from crossface.data.source import source_fault
 from crossface.errors import ConfigError
@@ -73,8 +74,10 @@ class TrainingParams(Config):
             arguments["evaluation"]["champion"] = ""  # nothing is promoted
             arguments["trainings"] = study_trainings(self.study, keys, self.baseline, self.adapted)
         if pipeline == "retraining":
-            arguments["model_name"] = self.registration.model_name
-            arguments["settings"] = {key: arguments[key] for key in _SECTIONS if key in arguments}
+            for name in ("baseline", "adapted"):
+                arguments[name]["checkpoint"]["replace"] = True  # nobody is there to remove it
+            settings = {key: arguments[key] for key in _SECTIONS if key in arguments}
+            arguments |= {"model_name": self.registration.model_name, "settings": values_digest(settings)}
         return arguments
 
 

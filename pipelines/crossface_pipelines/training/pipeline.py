@@ -154,6 +154,6 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
                 model=models.adapted,
                 evaluation=judged.outputs["evaluation"],
                 config=registration,
-            )
+            ).set_caching_options(False)
 
     return crossface_training
