@@ -1,9 +1,29 @@
 """Options that several commands have."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from crossface_pipelines.params_file import PARAMS
+
+Number = TypeVar("Number", int, float)
+
+
+def positive(kind: type[Number]) -> Callable[[str], Number]:
+    """Make the type of an option that takes a number above 0."""
+    name = "whole number" if kind is int else "number"
+
+    def parse(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {name} above 0")
+        return value
+
+    return parse
 
 
 def add_pipeline(parser: argparse.ArgumentParser, *names: str) -> None:

@@ -111,9 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
                     401, f"{self.headers['Authorization']} {self.headers['Cookie']} is not valid"
                 )
             if isinstance(fault, int):
-                raise RefusalError(
-                    fault, f"rpc error: {self.headers['Authorization']}: " + "of no use, " * 100
-                )
+                said = f"{self.headers['Authorization']} {self.headers['Cookie']}"
+                parts = " ".join(re.split(r"[\s;=]+", said)[::-1])  # each secret without what is before it
+                raise RefusalError(fault, f"rpc error: {said}: {parts}: " + "of no use, " * 100)
             if fault == "page":
                 return self.reply(200, b"<html>Sign in</html>", "text/html; charset=utf-8")
             answer = self.answer(path)
@@ -268,6 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response_only(status)
+        if status in (429, 503):
+            self.send_header("Retry-After", "2")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -108,13 +108,13 @@ def profile(tmp_path):
 
 
 @pytest.fixture
-def doctor(kfp, profile, capsys, monkeypatch, tmp_path):
+def doctor(kfp, profile, capsys, monkeypatch):
     """Runs the command: exit code, and its lines by subject."""
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
 
     def doctor(*options):
         capsys.readouterr()
@@ -165,7 +165,7 @@ def test_everything_is_broken(doctor, kubernetes, object_store, monkeypatch, obj
     del objects[f"{NAMESPACE}/serviceaccounts/runner"]
     del objects[f"{NAMESPACE}/secrets/crossface-s3"]["data"]["secret-access-key"]
     objects[f"{NAMESPACE}/persistentvolumeclaims/checkpoints"] = {"status": {"phase": "Lost"}}
-    objects["/api/v1/nodes"]["items"] = [node("plain", {}, 8)]
+    objects["/api/v1/nodes"]["items"] = [node("small", {"pool": "gpu"}, 1)]
     code, findings = doctor("--bucket", BUCKET)
     assert (code, {found[1] for found in findings}) == (1, {"fail"})
     told = {subject: text for subject, _, text in findings}
@@ -177,12 +177,13 @@ def test_everything_is_broken(doctor, kubernetes, object_store, monkeypatch, obj
     assert "is not in faces" in told["service account runner"]
     assert told["secret crossface-s3"] == "lacks secret-access-key; add what is missing"
     assert "is lost" in told["volume claim checkpoints"]
-    assert "no node has pool=gpu" in told["GPU nodes of train"]
+    assert "none offers 4 nvidia.com/gpu" in told["GPU nodes of train"]
 
 
 @pytest.mark.parametrize(
     ("nodes", "found", "said"),
     [
+        ([node("plain", {}, 8)], "warn", "no node has pool=gpu now"),  # a pool may be scaled to zero
         (
             [node("a", {"pool": "gpu"}, 2), node("b", {}, 8)],
             "fail",
@@ -239,7 +240,33 @@ def test_what_is_not_there_is_skipped_and_what_stalls_is_told(doctor, kfp, kuber
     assert state(findings, "MLflow") == ("skip", "MLFLOW_TRACKING_URI is not set")
     assert state(findings, "object store")[0] == "skip"
     assert state(findings, "volume claim checkpoints")[0] == "warn"
-    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    monkeypatch.delenv("KUBECONFIG")
     code, findings = doctor()
     assert code == 0
-    assert findings[-1] == ("Kubernetes", "skip", "no kubeconfig that can be used, and not in a cluster")
+    assert findings[-1] == ("Kubernetes", "skip", "no kubeconfig with a context, and not in a cluster")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "is missing, or has no context that can be used; correct or unset it"),
+        ("{}", "is missing, or has no context that can be used; correct or unset it"),
+        (
+            f"contexts: [{{name: a, context: {{cluster: b, user: c}}}}]\ncurrent-context: a\n"
+            f"clusters: []\nusers: [{{name: c, user: {{token: {KUBE_TOKEN}}}}}]",
+            "is missing, or has no context that can be used; correct or unset it",
+        ),
+        (f"token: {KUBE_TOKEN}: [", "is no kubeconfig (ScannerError); mend or remove it"),
+        (KUBE_TOKEN, "is no kubeconfig (TypeError); mend or remove it"),
+        (b"\xff\xfe", "is no kubeconfig (UnicodeDecodeError); mend or remove it"),
+    ],
+)
+def test_a_kubeconfig_that_is_none(doctor, monkeypatch, tmp_path, content, said):
+    path = tmp_path / "mine"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    code, findings = doctor()
+    assert code == 1
+    assert findings[-1][:2] == ("Kubernetes", "fail")
+    assert findings[-1][2].removeprefix("KUBECONFIG: ") == f"{path} {said}"

@@ -1,6 +1,7 @@
 """``crossface submit`` and ``watch``: against a server that speaks Kubeflow's API."""
 
 import json
+import time
 
 import kfp_server_api as api
 import pytest
@@ -8,7 +9,7 @@ import yaml
 from kfp_server import TOKEN, start_kfp_server  # noqa: F401  a fixture
 
 from crossface_pipelines.cli import main
-from crossface_pipelines.cluster import client, runs
+from crossface_pipelines.cluster import client, redaction, runs
 from crossface_pipelines.compiling import arguments_elsewhere
 
 SCORING = ["--pipeline", "scoring", "--params", "sample"]
@@ -103,6 +104,7 @@ def test_somebody_else_makes_everything_first(kfp, submit):
         ("POST /runs", [409], 1, "has it already (409)"),
         ("POST /runs", [400], 1, "refused (400)"),
         ("POST /experiments", [500], 1, "failed (500): "),
+        ("GET /pipelines", [429], 1, "asked too often (429): "),
         ("POST /runs", ["drop"], 1, "the run may have started all the same"),
         ("GET /pipelines", ["drop", "drop"], 1, "cannot be reached"),
         ("GET /pipelines", ["page"], 2, "answers with a web page"),
@@ -121,6 +123,14 @@ def test_what_passes_is_asked_again(kfp, submit):
     kfp.spoil("GET /pipelines", "drop")
     kfp.spoil("GET /experiments", "drop")
     assert submit()[0] == 0
+
+
+def test_a_server_that_wants_to_be_asked_later_is_not_waited_for(kfp, submit):
+    kfp.spoil("GET /pipelines", 503)
+    code, _, err = submit()
+    assert code == 1
+    assert "Kubeflow Pipelines failed (503): " in err
+    assert len(kfp.sent("GET /pipelines")) == 1
 
 
 def test_a_server_that_stalls(kfp, submit, monkeypatch):
@@ -147,6 +157,8 @@ def test_nobody_listens(submit, monkeypatch, caplog):
         ("", "--host: required"),
         ("localhost:8080", "--host: should begin with"),
         (f"https://ada:{TOKEN}@kfp.example", "--host: holds credentials"),
+        ("http://[::1", "--host: should begin with"),
+        (f"http://ada:{TOKEN}@kfp.example:eighty", "--host: should begin with"),
     ],
 )
 def test_hosts_that_are_none(submit, monkeypatch, host, said):
@@ -159,7 +171,7 @@ def test_hosts_that_are_none(submit, monkeypatch, host, said):
 def test_ways_to_say_who_asks(kfp, submit, monkeypatch, tmp_path):
     file = tmp_path / "token"
     monkeypatch.setenv("KFP_TOKEN_FILE", str(file))
-    monkeypatch.setenv("KFP_COOKIES", f"session={TOKEN}")
+    monkeypatch.setenv("KFP_COOKIES", f" session={TOKEN}\n")
     assert submit()[0] == 0  # KFP_TOKEN goes before the others
     monkeypatch.delenv("KFP_TOKEN")
     assert submit()[::2] == (2, f"crossface: KFP_TOKEN_FILE: {file} cannot be read (FileNotFoundError)\n")
@@ -174,6 +186,66 @@ def test_ways_to_say_who_asks(kfp, submit, monkeypatch, tmp_path):
     assert kfp.headers[-1]["Authorization"] is None
     monkeypatch.delenv("KFP_COOKIES")
     assert "set KFP_TOKEN, KFP_TOKEN_FILE or KFP_COOKIES (401)" in submit()[2]
+
+
+@pytest.fixture
+def identify(monkeypatch, tmp_path):
+    """Says who asks in one of the ways, and in no other."""
+
+    def identify(way, credential):
+        monkeypatch.delenv("KFP_TOKEN")
+        if way in ("KFP_TOKEN", "KFP_COOKIES"):
+            monkeypatch.setenv(way, credential)
+            return
+        (tmp_path / "token").write_text(credential)
+        if way == "projected":
+            monkeypatch.setattr(client, "KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+        else:
+            monkeypatch.setenv(way, str(tmp_path / "token"))
+
+    return identify
+
+
+@pytest.mark.parametrize("way", ["KFP_TOKEN", "KFP_TOKEN_FILE", "KFP_COOKIES"])
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\x1b", "…"])
+def test_credentials_that_no_header_can_hold(kfp, identify, capsys, way, between):
+    identify(way, f"se{between}cret")
+    assert main(["schedule", "list"]) == 2
+    said = "holds a line break, or another character that cannot be sent"
+    assert capsys.readouterr().err == f"crossface: {way}: {said}\n"
+    assert kfp.requests == []
+
+
+@pytest.mark.parametrize(
+    ("way", "credential", "secrets", "sent"),
+    [
+        ("KFP_TOKEN", "of-the-environment \n", ["of-the-environment"], "Bearer of-the-environment"),
+        ("KFP_TOKEN_FILE", "of-a-file\n", ["of-a-file"], "Bearer of-a-file"),
+        ("projected", "of-a-pod\n", ["of-a-pod"], "Bearer of-a-pod"),
+        (
+            "KFP_COOKIES",
+            'lang=it; first="of-one-cookie"; second=of-another ',
+            ["of-one-cookie", "of-another"],
+            'lang=it; first="of-one-cookie"; second=of-another',
+        ),
+    ],
+)
+def test_what_identifies_us_is_not_repeated(kfp, identify, capsys, way, credential, secrets, sent):
+    identify(way, credential)
+    kfp.accepts = {sent}
+    kfp.spoil("GET /recurringruns", 403)
+    assert main(["schedule", "list"]) == 1
+    err = capsys.readouterr().err
+    assert "Kubeflow Pipelines does not allow it (403): rpc error: " in err
+    assert not [secret for secret in secrets if secret in err]
+
+
+def test_redaction(monkeypatch):
+    monkeypatch.setattr(redaction, "_remembered", set())
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-key ")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-key-and-more")
+    redaction.remember('lang=it; session="of-a-cookie"')
+    assert redaction.redacted("it is a-key, a-key-and-more or of-a-cookie") == "it is ***, *** or ***"
 
 
 def task(number, name, state, *children, error=None):
@@ -212,7 +284,9 @@ def test_progress_of_a_run_that_fails(kfp, submit):
     assert [line.partition("  ")[2] for line in lines] == [
         "pin-model: started", "pin-model: cached", "score: started", "score: failed", "finalize: skipped",
     ]  # fmt: skip
-    assert err.splitlines() == [
+    waiting, *story = err.splitlines()  # three failures in a row are one silence
+    assert "  waiting: Kubeflow Pipelines failed (500): rpc error: Bearer ***" in waiting
+    assert story == [
         f"crossface: the run failed: {url}",
         "crossface: score: exit code 1: Bearer ***",
     ]
@@ -248,6 +322,42 @@ def test_waiting_ends_and_the_run_goes_on(kfp, submit, capsys, monkeypatch):
     err = capsys.readouterr().err
     assert "run_id nobody not found" in err
     assert "come back" not in err
+
+
+def test_a_server_that_never_answered_is_not_waited_for(kfp, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setenv("KFP_HOST", "http://127.0.0.1:1")
+    assert main(["watch", "run"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("crossface: Kubeflow Pipelines at http://127.0.0.1:1 cannot be reached")
+    assert second == "crossface: the run may go on; come back with: crossface watch run"
+
+
+def test_a_silence_does_not_outlast_what_is_waited_at_most(kfp, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 5.0)
+    kfp.spoil("GET /runs/", *[500] * 10_000)
+    started = time.monotonic()
+    assert main(["watch", "run", "--timeout-minutes", "0.001"]) == 1
+    assert time.monotonic() - started < 5
+    assert capsys.readouterr().err.count("waiting: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["watch", "run", "--timeout-minutes", "x"], "--timeout-minutes: 'x' is not a number above 0"),
+        (["watch", "run", "--timeout-minutes", "nan"], "--timeout-minutes: 'nan' is not a number above 0"),
+        (["sample-data", "out", "--faces", "0"], "--faces: '0' is not a whole number above 0"),
+        (["sample-data", "out", "--faces", "2.5"], "--faces: '2.5' is not a whole number above 0"),
+    ],
+)
+def test_numbers_that_are_none(capsys, command, said):
+    with pytest.raises(SystemExit) as exit_:
+        main(command)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: argument {said}\n")
 
 
 def test_a_cluster_does_not_see_this_machine(kfp, profile, capsys, tmp_path):

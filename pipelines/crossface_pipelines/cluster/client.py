@@ -17,17 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import kfp_server_api
-from kfp.client import (
-    KF_PIPELINES_SA_TOKEN_ENV,
-    KF_PIPELINES_SA_TOKEN_PATH,
-    ServiceAccountTokenVolumeCredentials,
-)
+from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 from urllib3.exceptions import TimeoutError as NoAnswer
 
 from crossface.errors import ConfigError, CrossfaceError
-from crossface_pipelines.cluster.redaction import redacted
+from crossface_pipelines.cluster.redaction import redacted, remember
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0  # a large pipeline takes the server a while to check
@@ -105,30 +101,44 @@ def connect(host: str = "", namespace: str = "") -> Cluster:
         namespace: empty: that of ``KFP_NAMESPACE``.
 
     Raises:
-        ConfigError: the host is none, or the token cannot be read.
+        ConfigError: the host is none, or the token cannot be read or sent.
     """
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # warns of each attempt, with its URL
-    host = host or os.environ.get("KFP_HOST") or os.environ.get("KF_PIPELINES_ENDPOINT") or ""
-    if not host:
-        raise ConfigError("--host: required, or KFP_HOST, such as http://localhost:8080 of a port-forward")
-    url = urlsplit(host)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ConfigError("--host: should begin with http:// or https:// and name a server")
-    if url.username or url.password:
-        raise ConfigError("--host: holds credentials; set KFP_TOKEN or KFP_COOKIES instead")
-    host = host.rstrip("/")
+    host = _checked(host or os.environ.get("KFP_HOST") or os.environ.get("KF_PIPELINES_ENDPOINT") or "")
     configuration = kfp_server_api.Configuration(host=host)
-    # a request that may have been heard is repeated only where that changes nothing (urllib3 knows: not POST)
-    configuration.retries = Retry(total=5, connect=1, read=1, redirect=3, backoff_factor=0.5)
+    # a request that may have been heard is repeated only where that changes nothing (to urllib3: not POST);
+    # Retry-After would hold each one up for as long as a server likes
+    configuration.retries = Retry(
+        total=5, connect=1, read=1, redirect=3, backoff_factor=0.5, respect_retry_after_header=False
+    )
     identity = _identify(configuration)
     api = _PatientClient(configuration, host, identity)
     return Cluster(host, namespace or os.environ.get("KFP_NAMESPACE", ""), api)
 
 
+def _checked(host: str) -> str:
+    """The URL of a server, without the slash at its end."""
+    host = host.strip().rstrip("/")
+    if not host:
+        raise ConfigError("--host: required, or KFP_HOST, such as http://localhost:8080 of a port-forward")
+    try:
+        url = urlsplit(host)
+        named = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # brackets, or the port; its message may repeat credentials
+        named = False
+    if not named:
+        raise ConfigError(
+            "--host: should begin with http:// or https:// and name a server, and a port between 1 and 65535"
+        )
+    if url.username or url.password:
+        raise ConfigError("--host: holds credentials; set KFP_TOKEN or KFP_COOKIES instead")
+    return host
+
+
 def _identify(configuration: kfp_server_api.Configuration) -> str:
     """Give the requests their credentials; return the variable that they come from, or nothing."""
     configuration.api_key_prefix["authorization"] = "Bearer"
-    if token := os.environ.get("KFP_TOKEN", "").strip():
+    if token := _credential(os.environ.get("KFP_TOKEN", ""), "KFP_TOKEN"):
         configuration.api_key["authorization"] = token
         return "KFP_TOKEN"
     for variable in ("KFP_TOKEN_FILE", KF_PIPELINES_SA_TOKEN_ENV):
@@ -138,25 +148,39 @@ def _identify(configuration: kfp_server_api.Configuration) -> str:
     if Path(KF_PIPELINES_SA_TOKEN_PATH).is_file():
         _read_each_time(configuration, KF_PIPELINES_SA_TOKEN_PATH, "the service account's token")
         return "the service account's token"
-    return "KFP_COOKIES" if os.environ.get("KFP_COOKIES") else ""
+    return "KFP_COOKIES" if os.environ.get("KFP_COOKIES", "").strip() else ""
 
 
 def _read_each_time(configuration: kfp_server_api.Configuration, path: str, where: str) -> None:
     """Kubernetes renews a projected token in its file."""
-    try:
-        if not Path(path).read_text().strip():
+
+    def refresh(configuration: kfp_server_api.Configuration) -> None:
+        try:
+            token = _credential(Path(path).read_text(), where)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: {path} cannot be read ({type(error).__name__})") from None
+        if not token:
             raise ConfigError(f"{where}: {path} is empty")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: {path} cannot be read ({type(error).__name__})") from None
-    configuration.api_key["authorization"] = "read before each request"
-    configuration.refresh_api_key_hook = ServiceAccountTokenVolumeCredentials(path).refresh_api_key_hook
+        configuration.api_key["authorization"] = token
+
+    refresh(configuration)
+    configuration.refresh_api_key_hook = refresh
+
+
+def _credential(text: str, where: str) -> str:
+    """What identifies us, as a header can hold it; no message repeats it from now on."""
+    value = text.strip()
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(f"{where}: holds a line break, or another character that cannot be sent")
+    remember(value)
+    return value
 
 
 class _PatientClient(kfp_server_api.ApiClient):  # type: ignore[misc]
     """KFP's client with a time limit on each request, and failures in our words."""
 
     def __init__(self, configuration: kfp_server_api.Configuration, host: str, identity: str) -> None:
-        cookies = os.environ.get("KFP_COOKIES") if identity == "KFP_COOKIES" else None
+        cookies = _credential(os.environ[identity], identity) if identity == "KFP_COOKIES" else None
         super().__init__(configuration, cookie=cookies)
         self._host = host
         self._identity = identity
@@ -210,6 +234,8 @@ class _PatientClient(kfp_server_api.ApiClient):  # type: ignore[misc]
             return MissingError(f"Kubeflow Pipelines at {self._host} has no such thing (404): {said}")
         if error.status == 409:
             return ConflictError(f"Kubeflow Pipelines has it already (409): {said}")
+        if error.status == 429:
+            return UnavailableError(f"Kubeflow Pipelines is asked too often (429): {said}; wait a little")
         if error.status >= 500:
             return UnavailableError(
                 f"Kubeflow Pipelines failed ({error.status}): {said}; why is in the log of its ml-pipeline"

@@ -7,7 +7,7 @@ from typing import Any
 
 from crossface.errors import CrossfaceError
 from crossface_pipelines.cluster.names import PIPELINES
-from crossface_pipelines.options import add_params, add_pipeline, add_profile
+from crossface_pipelines.options import add_params, add_pipeline, add_profile, positive
 
 SCHEDULES = Path("manifests/schedules")
 """Where schedules lie in a checkout, from which the command is started."""
@@ -53,15 +53,8 @@ def add_commands(commands: Any) -> None:
 
 def _add_timeout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--timeout-minutes", type=_positive, metavar="N", help="wait no longer; the run goes on"
+        "--timeout-minutes", type=positive(float), metavar="N", help="wait no longer; the run goes on"
     )
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError("more than 0")
-    return number
 
 
 def _add_schedule(commands: Any) -> list[argparse.ArgumentParser]:

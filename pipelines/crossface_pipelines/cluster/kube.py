@@ -9,6 +9,7 @@ from crossface_pipelines.cluster.checks import Finding, findings
 from crossface_pipelines.placement import Placement, Toleration
 from crossface_pipelines.profiles import Profile
 
+_KUBECONFIG = "~/.kube/config"
 _TIMEOUT_S = (5.0, 15.0)
 _REPELS = ("NoSchedule", "NoExecute")
 
@@ -22,7 +23,7 @@ def kubernetes(profile: Profile, namespace: str) -> Iterator[Finding]:
     """
     core = _core()
     if core is None:
-        yield Finding("skip", "Kubernetes", "no kubeconfig that can be used, and not in a cluster")
+        yield Finding("skip", "Kubernetes", "no kubeconfig with a context, and not in a cluster")
         return
     namespace = namespace or "kubeflow"
     checks = {
@@ -37,18 +38,31 @@ def kubernetes(profile: Profile, namespace: str) -> Iterator[Finding]:
 
 
 def _core() -> Any:
-    """The API of the kubeconfig's context, or of the cluster that this is a pod of; None without either."""
+    """The API of the kubeconfig's context, or of the cluster that this is a pod of; None without either.
+
+    Raises:
+        ConfigError: the kubeconfig is none, or KUBECONFIG names one that is of no use.
+    """
     from kubernetes import client, config
     from urllib3 import Retry
 
     configuration = client.Configuration()
+    named = os.environ.get("KUBECONFIG", "")
+    # what the loader says may hold the token of a user, so none of it is repeated
     try:
-        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
+        config.load_kube_config(named or _KUBECONFIG, client_configuration=configuration)
     except config.ConfigException:
+        if named:
+            raise ConfigError(
+                f"KUBECONFIG: {named} is missing, or has no context that can be used; correct or unset it"
+            ) from None
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             return None
+    except Exception as error:  # of any kind: it takes for granted that the file is a kubeconfig
+        where = f"KUBECONFIG: {named}" if named else _KUBECONFIG
+        raise ConfigError(f"{where} is no kubeconfig ({type(error).__name__}); mend or remove it") from None
     configuration.retries = Retry(total=2, connect=1, read=0, redirect=1)
     return client.CoreV1Api(client.ApiClient(configuration))
 
@@ -150,8 +164,11 @@ def _fitting(step: str, placement: Placement, nodes: list[Any]) -> Finding:
     labelled = [node for node in nodes if _has(node.metadata.labels or {}, placement.node_selector)]
     if not labelled:
         labels = ", ".join(f"{key}={value}" for key, value in placement.node_selector.items())
-        text = f"no node has {labels}; label one, correct steps.{step}.node_selector, or start the pool"
-        return Finding("fail", subject, text)
+        text = (
+            f"no node has {labels} now; fine where an autoscaler makes one, "
+            f"else label one, or correct steps.{step}.node_selector"
+        )
+        return Finding("warn", subject, text)
     equipped = [node for node in labelled if _gpu_count(node, gpu.resource) >= gpu.count]
     if not equipped:
         most = max(_gpu_count(node, gpu.resource) for node in labelled)

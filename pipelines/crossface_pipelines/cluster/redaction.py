@@ -14,10 +14,22 @@ SECRETS = (
 """Environment variables that hold one."""
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _BEARER = re.compile(r"(?<=Bearer )\S+")
+_SHORTEST = 8  # characters of a cookie that is a secret; lang=en would blot out half a message
+_remembered: set[str] = set()
+
+
+def remember(credential: str) -> None:
+    """Keep out of every later message what identifies us: a token, or cookies with the values of each."""
+    _remembered.add(credential)
+    for cookie in credential.split(";"):
+        value = cookie.partition("=")[2].strip(' "')
+        if len(value) >= _SHORTEST:
+            _remembered.add(value)
 
 
 def redacted(text: str) -> str:
-    """The same text without credentials: those of the environment, bearer tokens, and those in a URL."""
-    for value in filter(None, map(os.environ.get, SECRETS)):
+    """The same text without secrets: the environment's, remembered ones, bearer tokens, those in a URL."""
+    known = {os.environ.get(name, "").strip() for name in SECRETS} | _remembered
+    for value in sorted(filter(None, known), key=len, reverse=True):  # one may be part of another
         text = text.replace(value, "***")
     return _BEARER.sub("***", _CREDENTIALS.sub("***@", text))

@@ -1,5 +1,6 @@
 """Runs on a cluster: started, and watched until they end."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -86,6 +87,7 @@ def watch(cluster: Cluster, run_id: str, minutes: float | None = None) -> None:
     """
     back = f"come back with: crossface watch {run_id}"
     try:
+        _ = cluster.health  # a server that never answered is not waited for
         run = _until_it_ends(cluster, run_id, minutes)
     except KeyboardInterrupt:
         print(f"the run goes on; {back}", file=sys.stderr)
@@ -100,33 +102,37 @@ def watch(cluster: Cluster, run_id: str, minutes: float | None = None) -> None:
 
 
 def _until_it_ends(cluster: Cluster, run_id: str, minutes: float | None) -> Any:
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     names: dict[str, str] | None = None
     shown: dict[str, str] = {}
     while True:
-        run = _ask(partial(cluster.runs.run_service_get_run, run_id))
+        run = _ask(partial(cluster.runs.run_service_get_run, run_id), deadline)
         if names is None:
-            names = _ask(partial(_names, cluster, run))
+            names = _ask(partial(_names, cluster, run), deadline)
         for task_id, name, state, _ in _tasks(run, names):
             if state and shown.get(task_id) != state:
                 shown[task_id] = state
                 print(f"{datetime.now():%H:%M:%S}  {name}: {state}", flush=True)
         if run.state in _ENDED:
             return run
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             raise ClusterError(f"not ended after {minutes:g} minutes")
         time.sleep(POLL_SECONDS)
 
 
-def _ask(question: Callable[[], Any]) -> Any:
-    """Ask until there is an answer."""
-    silent_since = time.monotonic()
+def _ask(question: Callable[[], Any], deadline: float) -> Any:
+    """Ask until there is an answer, and say once that there is none yet."""
+    patient_until = min(time.monotonic() + PATIENCE_SECONDS, deadline)
+    told = False
     while True:
         try:
             return question()
-        except UnavailableError:
-            if time.monotonic() - silent_since > PATIENCE_SECONDS:
+        except UnavailableError as error:
+            if time.monotonic() > patient_until:
                 raise
+            if not told:
+                print(f"{datetime.now():%H:%M:%S}  waiting: {error}", file=sys.stderr, flush=True)
+                told = True
             time.sleep(POLL_SECONDS)
 
 
