@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from crossface.data import s3
 from crossface.errors import ConfigError
-from crossface_pipelines.profiles import Profile, container_profile
+from crossface_pipelines.profiles import IMAGE_VARIABLE, Profile, container_profile
+from crossface_pipelines.steps import STEP_IMAGES
 
 if TYPE_CHECKING:
     from docker.types import Mount
@@ -44,6 +45,7 @@ def docker_runner(arguments: Mapping[str, Any], artifacts: Path, caching: bool) 
     _give(artifacts, user, group)
     docker_task_handler.run_docker_container = run_container
     passed = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
+    passed[IMAGE_VARIABLE] = images[STEP_IMAGES["register"]]
     everything = Mount(
         str(artifacts.parent), str(artifacts.parent), type="bind", read_only=True
     )  # from the cache

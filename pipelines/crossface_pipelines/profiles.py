@@ -19,6 +19,8 @@ from crossface_pipelines.steps import STEP_IMAGES
 PROFILES = Path("manifests/profiles")
 """Where profiles lie in a checkout, from which the command is started."""
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+IMAGE_VARIABLE = "CROSSFACE_IMAGE_DIGEST"
+"""Tells a step its own image, which a registered model is tagged with."""
 RUN_LABEL = "pipeline/runid"
 """Kubeflow's label on every pod of a run."""
 
@@ -48,6 +50,7 @@ class Profile:
             from kfp import kubernetes
 
             placement.apply(task)
+            task.set_env_variable(IMAGE_VARIABLE, self.images[step])
             # a run id that travelled as a parameter would keep every step from its cache
             path = f"metadata.labels['{RUN_LABEL}']"
             kubernetes.use_field_path_as_env(task, env_name="KFP_RUN_ID", field_path=path)

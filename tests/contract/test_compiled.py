@@ -207,7 +207,8 @@ def test_every_value_of_a_profile_ends_in_the_pipeline(compiled, profiles):
     assert mounts["/dev/shm"]["medium"] == "Memory"
     assert mounts["/tmp"]["sizeLimit"] == train["scratch"]
     assert {mount["mountPath"]: mount["constant"] for mount in settings["pvcMount"]} == train["volumes"]
-    assert {item["name"]: item["value"] for item in container["env"]} == default["environment"]
+    told = {item["name"]: item["value"] for item in container["env"]}
+    assert told == {**default["environment"], "CROSSFACE_IMAGE_DIGEST": container["image"]}
     secrets: dict = {}
     for secret in settings["secretAsEnv"]:
         pairs = {pair["envVar"]: pair["secretKey"] for pair in secret["keyToEnv"]}

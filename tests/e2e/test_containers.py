@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from http_servers import mlflow_server
+from mlflow import MlflowClient
 from workplace import PLANTED, Workplace, files_with_a_secret
 
+from crossface.register.names import COMMIT_TAG, IMAGE_TAG
 from crossface_pipelines.docker_runner import IMAGES, run_container
 
 pytestmark = pytest.mark.skipif(
@@ -71,6 +73,14 @@ def test_containers_compute_what_processes_compute(workplace, tracked, in_contai
     done = run(workplace, tracked, "subprocess")
     assert done.returncode == 0, done.stdout + done.stderr
     assert metrics(workplace.root / "runs-docker") == metrics(workplace.root / "runs-subprocess")
+
+
+def test_the_version_says_which_image_and_code_made_it(tracked, engine, in_containers):
+    client = MlflowClient(tracked[0])
+    tags = client.get_model_version("crossface-sample", "1").tags
+    image = engine.images.get(IMAGES["torch"])
+    assert tags[IMAGE_TAG] == image.id
+    assert tags[COMMIT_TAG] == image.labels["org.opencontainers.image.revision"]
 
 
 def test_nothing_is_written_by_root(workplace, in_containers):
