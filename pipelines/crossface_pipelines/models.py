@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOCAL_STORE = Path("runs", "mlflow.db")
 """Where ``crossface run`` keeps its registry."""
-HEADER = ("version", "aliases", "created", "datasets", "balanced", "run", "commit", "verdict")
+HEADER = ("version", "aliases", "created", "precision", "datasets", "balanced", "run", "commit", "verdict")
 _SHORT = 8  # digits of a hash that tell it from others in a table
 _NARROWEST = 20  # characters of a verdict that are always shown
 _FAR = 10_000  # columns of an output that is no terminal: nothing is cut
@@ -118,6 +118,7 @@ def _row(model: "RegisteredModel", version: "ModelVersion") -> tuple[str, ...]:
         str(version.version),
         ", ".join(_aliases(model, version)) or "-",
         f"{_created(version).astimezone():%Y-%m-%d %H:%M}",
+        tags.get(names.PRECISION_TAG, "-"),
         tags.get("datasets", "-"),
         _balanced_accuracy(tags),
         (version.run_id or "-")[:_SHORT],

@@ -520,6 +520,7 @@ def test_table(model, shell, monkeypatch):
     run = model.client.create_run("0").info.run_id
     model.add(1)
     tags = {
+        "crossface.precision": "int8",
         "datasets": "rafdb,expw",
         "balanced_accuracy.rafdb": "0.75",
         "balanced_accuracy.expw": "0.5",
@@ -539,6 +540,7 @@ def test_table(model, shell, monkeypatch):
     assert header.split() == list(HEADER)
     assert second.split()[0] == "2"
     assert second.split()[4:] == [
+        "int8",
         "rafdb,expw",
         "0.625",
         run[:8],
@@ -549,7 +551,7 @@ def test_table(model, shell, monkeypatch):
         "errs",
     ]
     assert first.split()[:2] == ["1", "champion"]
-    assert first.split()[4:] == ["-", "-", "-", "-", "unjudged"]
+    assert first.split()[4:] == ["-", "-", "-", "-", "-", "unjudged"]
     model.promote("2", "after all")
     second = shell("models")[1].splitlines()[1]
     assert len(second) == 120
