@@ -15,13 +15,7 @@ from kfp import dsl
 from crossface.detect_changes.component import detect_changes
 from crossface.fingerprint.component import fingerprint
 from crossface_pipelines.profiles import Profile
-from crossface_pipelines.training.pipeline import (
-    closing,
-    evaluated,
-    prepared,
-    registration_pipeline,
-    trained,
-)
+from crossface_pipelines.training.pipeline import closing, registration_pipeline, train_and_register
 
 
 def retraining_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
@@ -29,8 +23,7 @@ def retraining_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
 
     A run without news ends well, and early.
     """
-
-    register_if_passed = registration_pipeline(profile)
+    registration_if_passed = registration_pipeline(profile)
 
     @dsl.pipeline(name="crossface-retraining", description="Training, when anything is new to learn from")
     def crossface_retraining(
@@ -50,15 +43,9 @@ def retraining_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
             task = detect_changes(datasets=revised, model_name=model_name, settings=settings)
             news = profile.place(task, "detect_changes", cache=False)
             with dsl.If(news.output == True, name="new"):  # noqa: E712  a KFP condition
-                data = prepared(profile, revised, crop, leakage, probe)
-                models = trained(profile, data, baseline, adapted)
-                judged = evaluated(profile, revised, data, models, evaluation)
-                register_if_passed(
-                    passed=judged.outputs["Output"],
-                    crops=data.crops(),
-                    model=models.adapted,
-                    evaluation=judged.outputs["evaluation"],
-                    config=registration,
-                ).set_caching_options(False)
+                train_and_register(
+                    profile, registration_if_passed, revised, crop, leakage, probe, baseline, adapted,
+                    evaluation, registration,
+                )  # fmt: skip
 
     return crossface_retraining

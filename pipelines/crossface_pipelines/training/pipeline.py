@@ -122,14 +122,38 @@ def registration_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
     return crossface_registration
 
 
+def train_and_register(
+    profile: Profile,
+    register_if_passed: Any,
+    datasets: Any,
+    crop: Any,
+    leakage: Any,
+    probe: Any,
+    baseline: Any,
+    adapted: Any,
+    evaluation: Any,
+    registration: Any,
+) -> None:
+    """All steps but the one that closes the run; ``register_if_passed`` is a :func:`registration_pipeline`."""
+    data = prepared(profile, datasets, crop, leakage, probe)
+    models = trained(profile, data, baseline, adapted)
+    judged = evaluated(profile, datasets, data, models, evaluation)
+    register_if_passed(
+        passed=judged.outputs["Output"],
+        crops=data.crops(),
+        model=models.adapted,
+        evaluation=judged.outputs["evaluation"],
+        config=registration,
+    ).set_caching_options(False)
+
+
 def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
     """Build the pipeline for where it will run.
 
     Where a task runs is fixed when the pipeline is compiled: settings given at run time need fields that
     older Kubeflow backends do not know.
     """
-
-    register_if_passed = registration_pipeline(profile)
+    registration_if_passed = registration_pipeline(profile)
 
     @dsl.pipeline(
         name="crossface-training", description="Unbiased facial expression recognition across datasets"
@@ -145,15 +169,9 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
         registration: dict,
     ) -> None:
         with closing(profile):
-            data = prepared(profile, datasets, crop, leakage, probe)
-            models = trained(profile, data, baseline, adapted)
-            judged = evaluated(profile, datasets, data, models, evaluation)
-            register_if_passed(
-                passed=judged.outputs["Output"],
-                crops=data.crops(),
-                model=models.adapted,
-                evaluation=judged.outputs["evaluation"],
-                config=registration,
-            ).set_caching_options(False)
+            train_and_register(
+                profile, registration_if_passed, datasets, crop, leakage, probe, baseline, adapted, evaluation,
+                registration,
+            )  # fmt: skip
 
     return crossface_training
