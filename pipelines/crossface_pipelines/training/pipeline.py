@@ -134,7 +134,7 @@ def train_and_register(
     evaluation: Any,
     registration: Any,
 ) -> None:
-    """All steps but the one that closes the run; ``register_if_passed`` is a :func:`registration_pipeline`."""
+    """All steps but the last, which closes the run; ``register_if_passed``: see above."""
     data = prepared(profile, datasets, crop, leakage, probe)
     models = trained(profile, data, baseline, adapted)
     judged = evaluated(profile, datasets, data, models, evaluation)
@@ -170,8 +170,8 @@ def training_pipeline(profile: Profile) -> dsl.base_component.BaseComponent:
     ) -> None:
         with closing(profile):
             train_and_register(
-                profile, registration_if_passed, datasets, crop, leakage, probe, baseline, adapted, evaluation,
-                registration,
+                profile, registration_if_passed, datasets, crop, leakage, probe, baseline, adapted,
+                evaluation, registration,
             )  # fmt: skip
 
     return crossface_training
