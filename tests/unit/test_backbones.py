@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -275,13 +276,20 @@ def out_of_reach(folder):
     return {"TORCH_HOME": str(folder / "torch"), "HF_HOME": str(folder / "hf"), "no_proxy": "", **proxies}
 
 
+def cut_off(monkeypatch, folder):
+    """The same for this process."""
+    for key, value in out_of_reach(folder).items():
+        monkeypatch.setenv(key, value)
+    # urlopen keeps what it first saw of the proxies, and would keep these for every later test
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
+
 def recipe(message):
     return re.search(r'python -c "(.*)" and give the path', message)[1]
 
 
 def test_torchvision_out_of_reach_says_the_way_out(tmp_path, monkeypatch):
-    for key, value in out_of_reach(tmp_path).items():
-        monkeypatch.setenv(key, value)
+    cut_off(monkeypatch, tmp_path)
     backbone = built("resnet18")
     with pytest.raises(DataError, match=r"\Aweights: those of resnet18 could not be had from .*\Z") as error:
         load_backbone_weights(backbone, "resnet18", "imagenet")
@@ -291,8 +299,7 @@ def test_torchvision_out_of_reach_says_the_way_out(tmp_path, monkeypatch):
 
 
 def test_torchvision_s_weights_come_from_torch_hub_s_cache(tmp_path, monkeypatch):
-    for key, value in out_of_reach(tmp_path).items():
-        monkeypatch.setenv(key, value)
+    cut_off(monkeypatch, tmp_path)
     cached = tmp_path / "torch/hub/checkpoints/resnet18-f37072fd.pth"
     cached.parent.mkdir(parents=True)
     torch.save(resnet18_tensors(), cached)
