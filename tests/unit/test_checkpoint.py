@@ -184,22 +184,18 @@ def test_tree_that_flatten_did_not_make_is_a_data_error(tree):
 # ---------------------------------------------------------------- the folder
 
 
-def test_save_replaces_and_clear_removes_all(tmp_path):
+def test_save_replaces_and_removes_what_a_killed_one_left(tmp_path):
     folder = tmp_path / "not there" / "yet"
     store = open_store(str(folder))
     assert store.load() is None
-    store.clear()
     for number in (1, 2):
         store.save(numbered(number))
         assert number_of(store.load()) == number
     killed = folder / f".{CHECKPOINT_FILE}.killed.part"
-    for mend in (lambda: store.save(numbered(3)), store.clear):
-        killed.mkdir()
-        (killed / "half").write_bytes(b"half")
-        mend()
-        assert not killed.exists()
-    assert store.load() is None
-    assert list(folder.iterdir()) == []
+    killed.mkdir()
+    (killed / "half").write_bytes(b"half")
+    store.save(numbered(3))
+    assert list(folder.iterdir()) == [folder / CHECKPOINT_FILE]
 
 
 def test_full_disk_leaves_the_older_checkpoint_and_nothing_else(tmp_path):
@@ -218,7 +214,7 @@ def test_full_disk_leaves_the_older_checkpoint_and_nothing_else(tmp_path):
 def test_place_that_cannot_be_used_is_said_in_one_line(tmp_path):
     (tmp_path / "file").write_text("a file")
     store = open_store(str(tmp_path / "file"))
-    for call in (lambda: store.save(numbered(1)), store.clear, store.load):
+    for call in (lambda: store.save(numbered(1)), store.load):
         with pytest.raises((CheckpointWriteError, DataError), match=r"Not a directory|File exists"):
             call()
     with pytest.raises(ConfigError, match="gs://bucket"):

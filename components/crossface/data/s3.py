@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -203,17 +203,6 @@ def upload(source: Path, uri: str) -> None:
     config = TransferConfig(max_concurrency=PARALLEL_READS)
     with source.open("rb") as file, _clear_errors(uri):
         _client().upload_fileobj(file, bucket, key, Config=config)
-
-
-def delete(uri: str) -> None:
-    """Delete an object, or nothing where there is none.
-
-    Raises:
-        DataError: the store does not allow it, or cannot be reached.
-    """
-    bucket, key = split_uri(uri)
-    with suppress(FileNotFoundError), _clear_errors(uri):
-        _client().delete_object(Bucket=bucket, Key=key)
 
 
 def _download(uri: str, file: BinaryIO) -> None:

@@ -66,13 +66,6 @@ class CheckpointStore(Protocol):
             DataError: it is damaged, or the place cannot be read.
         """
 
-    def clear(self) -> None:
-        """Remove the checkpoint, if there is one.
-
-        Raises:
-            CheckpointWriteError: it cannot be removed.
-        """
-
 
 def open_store(uri: str) -> CheckpointStore:
     """The store in a folder, which need not be there yet, or under ``s3://bucket/prefix``.
@@ -94,7 +87,7 @@ class _FolderStore:
         self.location = str(self._file)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        with _write_errors(self.location, "saved"):
+        with _write_errors(self.location):
             remove_parts(self._file)
             with atomic_file(self._file) as part:
                 _write(checkpoint, part)
@@ -106,11 +99,6 @@ class _FolderStore:
             except FileNotFoundError:
                 return None
 
-    def clear(self) -> None:
-        with _write_errors(self.location, "removed"):
-            remove_parts(self._file)
-            self._file.unlink(missing_ok=True)
-
 
 class _S3Store:
     def __init__(self, url: str) -> None:
@@ -118,7 +106,7 @@ class _S3Store:
         self._key = s3.split_uri(self.location)[1]
 
     def save(self, checkpoint: Checkpoint) -> None:
-        with _write_errors(self.location, "saved"), _scratch_file() as scratch:
+        with _write_errors(self.location), _scratch_file() as scratch:
             _write(checkpoint, scratch)
             s3.upload(scratch, self.location)
 
@@ -130,10 +118,6 @@ class _S3Store:
             s3.download(self.location, scratch)
             return _read(scratch, self.location)
 
-    def clear(self) -> None:
-        with _write_errors(self.location, "removed"):
-            s3.delete(self.location)
-
 
 @contextmanager
 def _scratch_file() -> Iterator[Path]:
@@ -142,15 +126,15 @@ def _scratch_file() -> Iterator[Path]:
 
 
 @contextmanager
-def _write_errors(location: str, done: str) -> Iterator[None]:
+def _write_errors(location: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:  # of the object store: names the location
-        raise CheckpointWriteError(f"checkpoint not {done}: {error}") from None
+        raise CheckpointWriteError(f"checkpoint not saved: {error}") from None
     except SafetensorError as error:
-        raise CheckpointWriteError(f"checkpoint not {done}: {location}: {error}") from None
+        raise CheckpointWriteError(f"checkpoint not saved: {location}: {error}") from None
     except OSError as error:
-        raise CheckpointWriteError(f"checkpoint not {done}: {location}: {error.strerror or error}") from None
+        raise CheckpointWriteError(f"checkpoint not saved: {location}: {error.strerror or error}") from None
 
 
 @contextmanager
