@@ -12,6 +12,11 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 """What stands before the host in a URI: a secret, which no message repeats."""
 
 
+def without_credentials(text: str) -> str:
+    """The same text without what stands before the host in its URIs."""
+    return _CREDENTIALS.sub("***@", text)
+
+
 class Config(BaseModel):
     """Base of every step's configuration: immutable, and an unknown key is an error.
 
@@ -49,6 +54,6 @@ def fault_lines(error: ValidationError, where: str = "") -> list[str]:
             lines.append(f"{key}: required, and not given")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            got = _CREDENTIALS.sub("***@", repr(fault["input"]))
+            got = without_credentials(repr(fault["input"]))
             lines.append(f"{key or 'config'}: {message} (got {got})")
     return lines

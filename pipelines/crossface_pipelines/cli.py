@@ -103,18 +103,15 @@ def _run(arguments: argparse.Namespace) -> None:
     from crossface_pipelines import summary
     from crossface_pipelines.compiling import build
     from crossface_pipelines.local import artifacts_of, open_run, run_locally
-    from crossface_pipelines.runners import make_runner
+    from crossface_pipelines.runners import choose_runner
 
     caching = not arguments.no_cache
     # retraining finds out the revisions itself, as it does where nobody watches
     given = params if arguments.pipeline == "retraining" else params.with_revisions()
     values = given.arguments(arguments.pipeline)
-    if arguments.runner == "docker":
-        from crossface_pipelines.docker_runner import find_images
-
-        find_images()  # before anything is recorded
+    make_runner = choose_runner(arguments.runner, values, caching)
     with open_run(arguments.runs) as run_id:
-        runner, profile = make_runner(arguments.runner, values, artifacts_of(run_id, arguments.runs), caching)
+        runner, profile = make_runner(artifacts_of(run_id, arguments.runs))
         pipeline = build(arguments.pipeline, profile)
         done = run_locally(run_id, pipeline, values, arguments.runs, runner, caching)
     if done is None:

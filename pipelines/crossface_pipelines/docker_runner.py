@@ -20,7 +20,9 @@ _STRANGER = 65532
 _PASSED_ON = ("AWS_", "MLFLOW_", "KFP_RUN_ID")
 
 
-def docker_runner(arguments: Mapping[str, Any], artifacts: Path, caching: bool) -> tuple[Any, Profile]:
+def docker_runner(
+    images: Mapping[str, str], arguments: Mapping[str, Any], caching: bool, artifacts: Path
+) -> tuple[Any, Profile]:
     """A kfp.local runner, and the profile with the images as they are now.
 
     Containers are read-only but for ``/tmp`` and what their run writes, run as this user (never as root) and
@@ -28,27 +30,23 @@ def docker_runner(arguments: Mapping[str, Any], artifacts: Path, caching: bool) 
     is the same address for them.
 
     Args:
+        images: from :func:`find_images`.
         arguments: of the pipeline: where its files lie.
-        artifacts: the folder with what the run writes, in the folder with those of all runs; made here.
         caching: whether steps may come from the cache.
-
-    Raises:
-        ConfigError: see :func:`find_images`.
+        artifacts: the folder with what the run writes, in the folder with those of all runs; made here.
     """
     from docker.types import Mount
     from kfp import local
     from kfp.local import docker_task_handler
 
-    images = find_images()
     user, group = _user()
     artifacts.mkdir(parents=True)
     _give(artifacts, user, group)
     docker_task_handler.run_docker_container = run_container
     passed = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
     passed[IMAGE_VARIABLE] = images[STEP_IMAGES["register"]]
-    everything = Mount(
-        str(artifacts.parent), str(artifacts.parent), type="bind", read_only=True
-    )  # from the cache
+    # what other runs wrote comes from the cache
+    everything = Mount(str(artifacts.parent), str(artifacts.parent), type="bind", read_only=True)
     runner = local.DockerRunner(
         user=f"{user}:{group}",
         environment=passed,

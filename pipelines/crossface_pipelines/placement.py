@@ -23,36 +23,34 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108  where data loader processes hand each
 _SCRATCH = "/tmp"  # noqa: S108  the one folder that an image with a read-only root may write to
 
 
-class CpuRange(Config):
+class Range(Config):
     """What is reserved, and what may be used at most."""
+
+    request: str
+    limit: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        """Kubernetes refuses a pod that reserves more than it may use."""
+        from kubernetes.utils.quantity import parse_quantity
+
+        if parse_quantity(self.request) > parse_quantity(self.limit):
+            raise ValueError("request is above limit")
+        return self
+
+
+class CpuRange(Range):
+    """Of cores."""
 
     request: Cpu
     limit: Cpu
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        _check_order(self.request, self.limit)
-        return self
 
-
-class MemoryRange(Config):
-    """What is reserved, and what may be used at most."""
+class MemoryRange(Range):
+    """Of memory."""
 
     request: Size
     limit: Size
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        _check_order(self.request, self.limit)
-        return self
-
-
-def _check_order(request: str, limit: str) -> None:
-    """Kubernetes refuses a pod that reserves more than it may use."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    if parse_quantity(request) > parse_quantity(limit):
-        raise ValueError("request is above limit")
 
 
 class Gpu(Config):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from crossface.gate.verdict import Rule
+from crossface.model.export import open_onnx
 from crossface.register.config import RegisterConfig
 
 _RUNS = 30
@@ -29,13 +30,10 @@ def measure_cost(network: Path, face: np.ndarray) -> Cost:
         network: ONNX file.
         face: uint8 [size, size, 3].
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    seconds = []
+    answer, seconds = open_onnx(network), []
     for _ in range(_RUNS):
         start = time.perf_counter()
-        session.run(None, {"image": face[None]})
+        answer(face[None])
         seconds.append(time.perf_counter() - start)
     return Cost(1000 * float(np.median(seconds)), network.stat().st_size / 1e6)
 

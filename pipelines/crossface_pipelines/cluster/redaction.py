@@ -3,6 +3,8 @@
 import os
 import re
 
+from crossface.config import without_credentials
+
 SECRETS = (
     "KFP_TOKEN",
     "KFP_COOKIES",
@@ -12,7 +14,6 @@ SECRETS = (
     "AWS_SESSION_TOKEN",
 )
 """Environment variables that hold one."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _BEARER = re.compile(r"(?<=Bearer )\S+")
 _SHORTEST = 8  # characters of a cookie that is a secret; lang=en would blot out half a message
 _remembered: set[str] = set()
@@ -32,4 +33,4 @@ def redacted(text: str) -> str:
     known = {os.environ.get(name, "").strip() for name in SECRETS} | _remembered
     for value in sorted(filter(None, known), key=len, reverse=True):  # one may be part of another
         text = text.replace(value, "***")
-    return _BEARER.sub("***", _CREDENTIALS.sub("***@", text))
+    return _BEARER.sub("***", without_credentials(text))
